@@ -1,0 +1,83 @@
+"""Playpen: language models learn by playing dialogue games.
+
+The names here are the public interface for pack authors and notebooks; heavier parts
+(`playpen.training`, `playpen.players.hf`) are imported from their modules.
+"""
+
+from playpen.conversation import Conversation, Message, Reply, Row, TokenTrace, Trajectory
+from playpen.episode import Episode, Referee, fork, replay
+from playpen.game import (
+    Abort,
+    Ask,
+    Draw,
+    Exchange,
+    Game,
+    Lose,
+    Metrics,
+    Move,
+    Note,
+    Outcome,
+    Play,
+    Program,
+    Reward,
+    Role,
+    Round,
+    Success,
+    Tell,
+    Violated,
+    Violation,
+    ask,
+)
+from playpen.hookspecs import GameSpec, PlayerSpec, RewardSpec, TrainerSpec, hookimpl
+from playpen.instance import Experiment, Instance, read_instances, ready_instances, split_of
+from playpen.player import Player, PlayerError
+from playpen.plugins import get_game, make_player
+from playpen.rollout import play
+
+__all__ = [
+    "Abort",
+    "Ask",
+    "Conversation",
+    "Draw",
+    "Episode",
+    "Exchange",
+    "Experiment",
+    "Game",
+    "GameSpec",
+    "Instance",
+    "Lose",
+    "Message",
+    "Metrics",
+    "Move",
+    "Note",
+    "Outcome",
+    "Play",
+    "Player",
+    "PlayerError",
+    "PlayerSpec",
+    "Program",
+    "Referee",
+    "Reply",
+    "Reward",
+    "RewardSpec",
+    "Role",
+    "Round",
+    "Row",
+    "Success",
+    "Tell",
+    "TokenTrace",
+    "TrainerSpec",
+    "Trajectory",
+    "Violated",
+    "Violation",
+    "ask",
+    "fork",
+    "get_game",
+    "hookimpl",
+    "make_player",
+    "play",
+    "read_instances",
+    "ready_instances",
+    "replay",
+    "split_of",
+]

@@ -1,0 +1,33 @@
+"""What playpen-core itself brings, through the same hooks as everybody else."""
+
+from __future__ import annotations
+
+from playpen.hookspecs import PlayerSpec, hookimpl
+
+
+@hookimpl
+def playpen_players() -> list[PlayerSpec]:
+    """The players of the core."""
+    return [
+        PlayerSpec(
+            scheme="program",
+            path="playpen.players.program:ProgramPlayer",
+            summary="the game's own oracle, or a function of yours (program:module:function)",
+        ),
+        PlayerSpec(
+            scheme="human",
+            path="playpen.players.human:HumanPlayer",
+            summary="a person at this terminal",
+        ),
+        PlayerSpec(
+            scheme="replay",
+            path="playpen.players.recorded:RecordedPlayer",
+            summary="the replies of a recorded run (replay:RUN)",
+        ),
+        PlayerSpec(
+            scheme="hf",
+            path="playpen.players.hf:HuggingFacePlayer",
+            summary="a transformers model, from the hub or a directory",
+            extra="playpen-core[hf]",
+        ),
+    ]

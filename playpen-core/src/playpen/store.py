@@ -1,0 +1,354 @@
+"""Run directories: append-only episodes, crash-safe and resumable.
+
+``run.json`` (what was asked for), ``instances.jsonl`` (what is played), ``episodes.jsonl`` (one
+line per finished episode, failed attempts included) and ``scores.json``.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+from collections.abc import Iterable, Iterator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import msgspec
+
+from playpen.episode import Episode
+from playpen.instance import Experiment, Instance
+
+FORMAT = "playpen-run/1"
+MAX_ATTEMPTS = 3
+"""An episode that failed this often is not tried again."""
+
+
+class RunError(Exception):
+    """A run directory cannot be used.  The message names the file, the line and the remedy."""
+
+
+class RunConfig(msgspec.Struct, kw_only=True):
+    """Everything that makes a run what it is; the content of ``run.json``.
+
+    Attributes:
+        players: label to spec string.
+        assignments: per game, the label of the player in each role.
+        episodes: per game, how many episodes are planned.
+        descriptions: label to what the player says about itself.
+        prompts: per game, ``pack`` or ``imported``.
+        rules: per game, the version of its rules.
+        versions: Python, Playpen and the plug-ins' distributions.
+    """
+
+    format: str = FORMAT
+    created: str = ""
+    command: list[str] = []
+    seed: int = 0
+    concurrency: int = 64
+    players: dict[str, str] = {}
+    assignments: dict[str, dict[str, str]] = {}
+    episodes: dict[str, int] = {}
+    split: str | None = None
+    source: str = ""
+    descriptions: dict[str, dict[str, Any]] = {}
+    prompts: dict[str, str] = {}
+    rules: dict[str, str] = {}
+    versions: dict[str, str] = {}
+
+
+class _ExperimentLine(msgspec.Struct, tag="experiment", tag_field="kind"):
+    hash: str
+    game: str
+    name: str
+    config: dict[str, Any]
+
+
+class _InstanceLine(msgspec.Struct, tag="instance", tag_field="kind"):
+    hash: str
+    game: str
+    experiment: str
+    """Hash of the experiment's line."""
+    experiment_name: str
+    split: str | None
+    data: dict[str, Any]
+
+
+class EpisodeKey(msgspec.Struct):
+    """The part of an episode's line that identifies it; decoding only this is fast."""
+
+    game: str
+    instance: str
+    players: dict[str, str]
+    seed: int = 0
+    repeat: int = 0
+    failure: dict[str, Any] | None = None
+    attempts: int = 1
+
+    @property
+    def key(self) -> tuple[str, str, str, int, int]:
+        """Identity: game, instance hash, role assignment, seed, repeat."""
+        assignment = "|".join(f"{role}={name}" for role, name in sorted(self.players.items()))
+        return (self.game, self.instance, assignment, self.seed, self.repeat)
+
+
+_encoder = msgspec.json.Encoder()
+_line_decoder: msgspec.json.Decoder[_ExperimentLine | _InstanceLine] = msgspec.json.Decoder(
+    _ExperimentLine | _InstanceLine
+)
+_episode_decoder = msgspec.json.Decoder(Episode)
+_key_decoder = msgspec.json.Decoder(EpisodeKey)
+
+
+class Run:
+    """A run directory.  Use `Run.create` or `Run.open`."""
+
+    def __init__(self, path: Path, config: RunConfig) -> None:
+        self.path = path
+        self.config = config
+
+    @classmethod
+    def create(cls, path: str | Path, config: RunConfig, instances: Iterable[Instance]) -> Run:
+        """Make a new run directory and write down what will be played.
+
+        Raises:
+            RunError: the directory already holds a run, or cannot be written.
+        """
+        folder = Path(path)
+        if (folder / "run.json").exists():
+            raise RunError(
+                f"{folder} already holds a run; continue it with `playpen resume {folder}`, "
+                "or choose another directory with -o"
+            )
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            _write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
+            # Last, because a directory is a run once run.json is there.
+            _write_atomically(
+                folder / "run.json", msgspec.json.format(_encoder.encode(config), indent=2) + b"\n"
+            )
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written: {error.strerror}") from None
+        return cls(folder, config)
+
+    @classmethod
+    def open(cls, path: str | Path) -> Run:
+        """Open a run directory.
+
+        Raises:
+            RunError: there is no run, or its ``run.json`` is damaged.
+        """
+        folder = Path(path)
+        file = folder / "run.json"
+        try:
+            config = msgspec.json.decode(file.read_bytes(), type=RunConfig)
+        except OSError:
+            raise RunError(f"{folder} is not a run directory: it has no run.json") from None
+        except msgspec.DecodeError as error:
+            raise RunError(f"{file}: damaged: {error}") from None
+        if config.format != FORMAT:
+            raise RunError(
+                f"{file}: format {config.format!r} is not {FORMAT!r}; "
+                "read it with the version of Playpen that wrote it"
+            )
+        return cls(folder, config)
+
+    def instances(self) -> list[Instance]:
+        """What is played, in order.
+
+        Raises:
+            RunError: the file is missing or a line is damaged.
+        """
+        file = self.path / "instances.jsonl"
+        experiments: dict[tuple[str, str, str], Experiment] = {}
+        found: list[Instance] = []
+        for number, line in _lines(file):
+            try:
+                record = _line_decoder.decode(line)
+            except msgspec.DecodeError as error:
+                raise RunError(f"{file}, line {number}: damaged: {error}") from None
+            if isinstance(record, _ExperimentLine):
+                experiments[record.game, record.hash, record.name] = Experiment(
+                    record.name, record.config
+                )
+                continue
+            experiment = experiments.get((record.game, record.experiment, record.experiment_name))
+            if experiment is None:
+                raise RunError(
+                    f"{file}, line {number}: the experiment {record.experiment_name!r} is missing"
+                )
+            instance = Instance(record.game, experiment, record.data, record.split)
+            if instance.hash != record.hash:
+                raise RunError(
+                    f"{file}, line {number}: the content does not have the recorded hash; "
+                    "the file was changed after the run began"
+                )
+            found.append(instance)
+        return found
+
+    def episodes(self, *, failed: bool = False) -> Iterator[Episode]:
+        """The finished episodes in the order in which they ended.
+
+        Args:
+            failed: also give attempts that failed.
+
+        Raises:
+            RunError: a line is damaged (a torn last line is not: it was never finished).
+        """
+        file = self.path / "episodes.jsonl"
+        for number, line in _lines(file):
+            try:
+                episode = _episode_decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise RunError(f"{file}, line {number}: damaged: {error}") from None
+            if failed or episode.failure is None:
+                yield episode
+
+    def progress(self) -> Progress:
+        """Which units of work are done, and how often others failed.
+
+        Raises:
+            RunError: a line is damaged.
+        """
+        done: set[tuple[str, str, str, int, int]] = set()
+        attempts: dict[tuple[str, str, str, int, int], int] = {}
+        file = self.path / "episodes.jsonl"
+        for number, line in _lines(file):
+            try:
+                entry = _key_decoder.decode(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise RunError(f"{file}, line {number}: damaged: {error}") from None
+            if entry.failure is None:
+                done.add(entry.key)
+                attempts.pop(entry.key, None)
+            else:
+                attempts[entry.key] = max(entry.attempts, attempts.get(entry.key, 0))
+        return Progress(done, attempts)
+
+    def write_scores(self, scores: Mapping[str, Any]) -> Path:
+        """Write ``scores.json`` and return its path."""
+        file = self.path / "scores.json"
+        _write_atomically(file, msgspec.json.format(_encoder.encode(scores), indent=2) + b"\n")
+        return file
+
+
+class Progress(msgspec.Struct):
+    """What a run has behind it: finished units, and the number of failed attempts of others."""
+
+    done: set[tuple[str, str, str, int, int]]
+    failed: dict[tuple[str, str, str, int, int], int]
+
+
+class EpisodeWriter:
+    """Appends episodes to a run, one write call per line; only one process may do so.
+
+    Opening it repairs a torn last line: complete JSON gets its line end, anything else is moved
+    to ``episodes.torn``.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self._path = run.path / "episodes.jsonl"
+        self._file = -1
+
+    def __enter__(self) -> EpisodeWriter:
+        """Lock and repair the file.
+
+        Raises:
+            RunError: another process is writing to this run.
+        """
+        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+        try:
+            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(self._file)
+            raise RunError(f"another process is playing into {self._path.parent}") from None
+        self._repair()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Close the file, which releases the lock."""
+        os.close(self._file)
+
+    def append(self, episode: Episode) -> None:
+        """Write one episode."""
+        line = memoryview(_encoder.encode(episode) + b"\n")
+        while line:
+            line = line[os.write(self._file, line) :]
+
+    def _repair(self) -> None:
+        size = os.fstat(self._file).st_size
+        tail = b""
+        start = size
+        while start > 0 and b"\n" not in tail:
+            step = min(1 << 16, start)
+            start -= step
+            tail = os.pread(self._file, step, start) + tail
+        torn = tail[tail.rfind(b"\n") + 1 :]
+        if not torn:
+            return
+        try:
+            _episode_decoder.decode(torn)
+        except (msgspec.DecodeError, UnicodeDecodeError):
+            with self._path.with_suffix(".torn").open("ab") as rescue:
+                rescue.write(torn + b"\n")
+            os.ftruncate(self._file, size - len(torn))
+        else:
+            os.write(self._file, b"\n")
+
+
+def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+    """Complete lines of a file with their numbers; a missing file has none."""
+    try:
+        with file.open("rb") as stream:
+            for number, line in enumerate(stream, 1):
+                if line.endswith(b"\n"):
+                    yield number, line
+                else:
+                    # Torn by a crash, unless the whole record made it to the disk.
+                    try:
+                        msgspec.json.decode(line)
+                    except (msgspec.DecodeError, UnicodeDecodeError):
+                        return
+                    yield number, line
+    except FileNotFoundError:
+        return
+
+
+def _instance_lines(instances: Iterable[Instance]) -> Iterator[bytes]:
+    written: set[tuple[str, str, str]] = set()
+    for instance in instances:
+        experiment = instance.experiment
+        key = (instance.game, experiment.hash, experiment.name)
+        if key not in written:
+            written.add(key)
+            yield (
+                _encoder.encode(
+                    _ExperimentLine(
+                        experiment.hash, instance.game, experiment.name, experiment.config
+                    )
+                )
+                + b"\n"
+            )
+        yield (
+            _encoder.encode(
+                _InstanceLine(
+                    instance.hash,
+                    instance.game,
+                    experiment.hash,
+                    experiment.name,
+                    instance.split,
+                    dict(instance.data),
+                )
+            )
+            + b"\n"
+        )
+
+
+def _write_atomically(file: Path, content: bytes) -> None:
+    temporary = file.with_name(file.name + ".part")
+    temporary.write_bytes(content)
+    temporary.replace(file)
