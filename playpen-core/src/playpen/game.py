@@ -164,7 +164,9 @@ def ask(
     keep: bool = True,
     max_new_tokens: int | None = None,
 ) -> Generator[Move, Any, T]:
-    """Put a question to a role and parse the reply: ``value = yield from ask("guesser", text)``.
+    """Put a question to a role and parse the reply.
+
+    Inside `Game.play`: ``value = yield from ask("guesser", text, parse)``.
 
     A parser raises `Violation`.  Each one is recorded.  If it carries a `retry` text and fewer
     than `retries` re-prompts were used, the role is asked again with that text; otherwise the
@@ -237,14 +239,15 @@ def _resource(package: str, *parts: str) -> str | None:
 
 
 @cache
-def _read_prompt(package: str, language: str, name: str) -> str:
+def _read_prompt(package: str, language: str, name: str) -> tuple[str, frozenset[str]]:
+    """A prompt file and the names of its placeholders."""
     text = _resource(package, "prompts", language, f"{name}.md")
     if text is None:
         raise PromptError(
             f"{package} has no prompt {name!r} for language {language!r}; "
             f"add the file prompts/{language}/{name}.md"
         )
-    return text.rstrip("\n")
+    return text.rstrip("\n"), frozenset(_PLACEHOLDER.findall(text))
 
 
 class Game:
@@ -329,9 +332,8 @@ class Game:
         """
         if given is not None:
             return fill(given, values)
-        text = _read_prompt(self.package(), instance.language, name)
-        missing = {m[1] for m in _PLACEHOLDER.finditer(text)} - values.keys()
-        if missing:
+        text, names = _read_prompt(self.package(), instance.language, name)
+        if missing := names - values.keys():
             raise PromptError(
                 f"prompt {name!r} of {self.name!r} has no value for {', '.join(sorted(missing))}"
             )

@@ -1,0 +1,80 @@
+"""``playpen instances generate|validate|import``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import click
+
+from playpen.cli.names import complete_games
+from playpen.instance import READY_SEED, SPLITS
+from playpen.plugins import get_game
+
+
+@click.group()
+def instances() -> None:
+    """Make, check and import instances."""
+
+
+@instances.command()
+@click.argument("game", shell_complete=complete_games)
+@click.option("--split", type=click.Choice(SPLITS), default="train", show_default=True)
+@click.option("--level", help="Only this level; all regular ones by default.")
+@click.option("-n", "count", type=click.IntRange(min=1), help="Instances per level.")
+@click.option("--seed", default=READY_SEED, show_default=True, help="The same seed, the same file.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+def generate(
+    game: str, split: str, level: str | None, count: int | None, seed: int, output: Path
+) -> None:
+    """Make an instances file of a GAME, in clembench's form."""
+    import msgspec
+
+    from playpen.instance import parse_instances
+
+    rules = get_game(game)
+    document = rules.generate(split, seed=seed, level=level, n=count)
+    found = parse_instances(document, rules, source=f"{game} generator", split=split)
+    output.parent.mkdir(parents=True, exist_ok=True)
+    output.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    click.echo(f"{len(found)} instances of {game} ({split} split) are in {output}")
+
+
+@instances.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False))
+@click.option("--game", required=True, shell_complete=complete_games, help="Whose schema to use.")
+def validate(file: str, game: str) -> None:
+    """Check an instances FILE against its game's schema; exit code 1 if it breaks it."""
+    from playpen.instance import InstanceError, read_instances
+
+    try:
+        found = read_instances(file, get_game(game))
+    except InstanceError as error:
+        click.echo(f"Error: {error}", err=True)
+        raise SystemExit(1) from None
+    different = len({instance.hash for instance in found})
+    experiments = len({instance.experiment.name for instance in found})
+    click.echo(
+        f"{file}: valid; {len(found)} instances ({different} different) "
+        f"in {experiments} experiments"
+    )
+
+
+@instances.command("import")
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
+@click.option("--name", help="Name of the set; the file's or folder's name by default.")
+@click.option("--game", shell_complete=complete_games, help="Game of a single file.")
+def import_(path: Path, name: str | None, game: str | None) -> None:
+    """Make clembench instances playable by name.
+
+    PATH is an instances file or a clembench checkout.  Play them with
+    `playpen play GAME --instances NAME`.
+    """
+    from playpen.interop.clembench import import_instances
+
+    for entry in import_instances(path, name=name, game=game):
+        click.echo(
+            f"{entry.instances} instances of {entry.game}: "
+            f"playpen play {entry.game} --instances {entry.path.parent.name} -p ..."
+        )

@@ -1,0 +1,159 @@
+"""``playpen play`` and ``playpen resume``."""
+
+from __future__ import annotations
+
+import datetime
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from playpen.cli.names import PlayerAssignment, complete_games
+from playpen.instance import SPLITS
+from playpen.plugins import get_game
+
+if TYPE_CHECKING:
+    from playpen.instance import Instance
+    from playpen.store import Run
+
+
+@click.command()
+@click.argument("games", nargs=-1, required=True, metavar="GAME...", shell_complete=complete_games)
+@click.option(
+    "-p",
+    "--player",
+    "players",
+    type=PlayerAssignment(),
+    multiple=True,
+    required=True,
+    help="Who plays: SPEC for all roles (self-play), or ROLE=SPEC.  Repeatable.",
+)
+@click.option(
+    "-n",
+    "--episodes",
+    type=click.IntRange(min=1),
+    help="Episodes per game; instances cycle as repeats.  One per instance by default.",
+)
+@click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
+@click.option("--level", "levels", multiple=True, help="Only this level (repeatable).")
+@click.option("--instances", "source", help="An instances file, or the name of an imported set.")
+@click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
+    help="Episodes in flight.",
+)  # fmt: skip
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path),
+    help="Run directory; runs/<time>-<games> by default.",
+)  # fmt: skip
+def play(
+    games: tuple[str, ...],
+    players: tuple[tuple[str | None, str], ...],
+    episodes: int | None,
+    split: str,
+    levels: tuple[str, ...],
+    source: str | None,
+    seed: int,
+    concurrency: int,
+    output: Path | None,
+) -> None:
+    """Play GAMEs, record every episode, and show the scores.
+
+    \b
+    playpen play taboo -p program:oracle
+    playpen play taboo wordle -p hf:HuggingFaceTB/SmolLM2-135M-Instruct -n 20
+    playpen play taboo -p describer=program:oracle -p guesser=human: -n 1
+    """
+    from playpen.runner import create_run, make_cast
+
+    chosen = {name: choose_instances(name, split, levels, source) for name in games}
+    stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    run = create_run(
+        output or Path("runs") / f"{stamp}-{'-'.join(chosen)}",
+        chosen,
+        make_cast(players),
+        episodes=episodes,
+        seed=seed,
+        concurrency=concurrency,
+        split=None if source else split,
+        source=source or "",
+        command=sys.argv[1:],
+    )
+    _play_on(run)
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.option("--concurrency", type=click.IntRange(min=1), help="Instead of the run's own.")
+def resume(run: str, concurrency: int | None) -> None:
+    """Play what is missing of a RUN; episodes that failed are tried again."""
+    from playpen.store import Run
+
+    _play_on(Run.open(run), concurrency)
+
+
+def choose_instances(
+    name: str, split: str, levels: tuple[str, ...], source: str | None
+) -> list[Instance]:
+    """The instances that the options ask for."""
+    from playpen.instance import READY_SEED, InstanceError, parse_instances, ready_instances
+    from playpen.interop.clembench import find_instances
+    from playpen.player import did_you_mean
+
+    game = get_game(name)
+    found = find_instances(source, game) if source else ready_instances(game, split)
+    if not levels:
+        return found
+    chosen = []
+    for level in levels:
+        of_level = [i for i in found if i.experiment.name == level]
+        if not of_level and not source and level in game.levels():
+            document = game.generate(split, seed=READY_SEED, level=level)
+            of_level = parse_instances(document, game, source=f"{name} ({level})", split=split)
+        if not of_level:
+            known = dict.fromkeys([*(i.experiment.name for i in found), *game.levels()])
+            raise InstanceError(
+                f"{name!r} has no level {level!r}{did_you_mean(level, known)} "
+                f"Levels: {', '.join(known)}."
+            )
+        chosen += of_level
+    return chosen
+
+
+def _play_on(run: Run, concurrency: int | None = None) -> None:
+    """Play a run with a live bar, then show the scores; exit code 1 if episodes failed."""
+    from rich.console import Console
+
+    from playpen.cli.runs import show_scores
+    from playpen.report.tables import PlayProgress
+    from playpen.runner import play_run
+
+    console = Console()
+    try:
+        with PlayProgress(console) as progress:
+            tally = play_run(
+                run,
+                planned=progress.planned,
+                finished=progress.finished,
+                concurrency=concurrency,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted.  Continue with: playpen resume {run.path}", err=True)
+        raise SystemExit(130) from None
+    show_scores(run, console)
+    click.echo(f"Recorded in {run.path}")
+    click.echo(f"Read an episode with: playpen transcript {run.path} 1")
+    if tally.failed or tally.given_up:
+        failures = {e.failure.message: None for e in run.episodes(failed=True) if e.failure}
+        for message in list(failures)[-3:]:
+            click.echo(f"Failed: {message}", err=True)
+    if tally.given_up:
+        click.echo(f"{tally.given_up} episodes failed too often and were given up.", err=True)
+    if tally.failed:
+        click.echo(
+            f"{tally.failed} episodes failed.  Try them again with: playpen resume {run.path}",
+            err=True,
+        )
+    if tally.failed or tally.given_up:
+        raise SystemExit(1)

@@ -1,0 +1,129 @@
+"""``playpen replay``, ``playpen score`` and ``playpen transcript``: looking at what was played."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from playpen.plugins import get_game
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from playpen.episode import Divergence
+    from playpen.scoring import RunScore
+    from playpen.store import Run
+
+
+@click.command()
+@click.argument("path", metavar="RUN|FILE", type=click.Path(exists=True, path_type=Path))
+@click.option("--out", type=click.Path(path_type=Path), help="Write one JSON line per episode.")
+def replay(path: Path, out: Path | None) -> None:
+    """Play recorded episodes again and report every difference.
+
+    Takes a run directory, or a .jsonl(.gz) file of clemcore episodes.  Exit code 1 if anything
+    differs.
+    """
+    import msgspec
+
+    episodes = differing = 0
+    lines = []
+    for name, record, divergences in _replayed(path):
+        episodes += 1
+        differing += bool(divergences)
+        lines.append(msgspec.json.encode(record) + b"\n")
+        for divergence in divergences:
+            click.echo(f"{name}: {divergence}")
+    if out:
+        out.write_bytes(b"".join(lines))
+    click.echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
+    if differing:
+        raise SystemExit(1)
+
+
+def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
+    from playpen.episode import replay as replay_episode
+    from playpen.interop.recordings import read_recordings, replay_recording, result_of
+    from playpen.store import Run, RunError
+
+    if path.is_file():
+        for recording in read_recordings(path):
+            result, divergences = replay_recording(get_game(recording.game), recording)
+            yield recording.id, result, divergences
+        return
+    run = Run.open(path)
+    instances = {(i.game, i.hash): i for i in run.instances()}
+    for episode in run.episodes():
+        game = get_game(episode.game)
+        instance = instances.get((episode.game, episode.instance))
+        if instance is None:
+            raise RunError(f"{path}: instances.jsonl lacks the instance of {episode.name}")
+        again = replay_episode(game, instance, episode)
+        yield episode.name, result_of(game, episode.name, again), again.divergences
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.option("--json", "as_json", is_flag=True, help="Print scores.json instead of the table.")
+def score(run: str, as_json: bool) -> None:
+    """Score a RUN: % played, quality and clemscore per game; writes scores.json."""
+    import msgspec
+    from rich.console import Console
+
+    from playpen.store import Run
+
+    opened = Run.open(run)
+    if as_json:
+        click.echo(msgspec.json.format(msgspec.json.encode(_scored(opened)), indent=2))
+    else:
+        show_scores(opened, Console())
+
+
+def show_scores(run: Run, console: Console) -> None:
+    """Score a run, write ``scores.json`` and print the table."""
+    from playpen.report.tables import score_table
+
+    console.print(score_table(_scored(run)))
+
+
+def _scored(run: Run) -> RunScore:
+    """Score a run and write ``scores.json``."""
+    import msgspec
+
+    from playpen.scoring import score_episodes
+
+    games = {name: get_game(name) for name in run.config.assignments}
+    result = score_episodes(run.episodes(failed=True), games)
+    run.write_scores(msgspec.to_builtins(result))
+    return result
+
+
+@click.command()
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.argument("episode", required=False)
+def transcript(run: str, episode: str | None) -> None:
+    """Show an EPISODE of a RUN (its number or its name); without one, list the episodes."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from playpen.report.tables import plain_table
+    from playpen.report.transcript import outcome_text, transcript
+    from playpen.store import Run
+
+    console = Console()
+    recorded = enumerate(Run.open(run).episodes(failed=True), 1)
+    if episode is not None:
+        for number, entry in recorded:
+            if episode in (str(number), entry.name):
+                console.print(transcript(entry))
+                return
+        raise click.UsageError(
+            f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them"
+        )
+    table = plain_table("number", "episode", "outcome")
+    for number, entry in recorded:
+        table.add_row(str(number), Text(entry.name), outcome_text(entry))
+    console.print(table)

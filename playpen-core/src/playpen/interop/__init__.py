@@ -1,0 +1,1 @@
+"""Reading what clemcore and clembench write."""

@@ -1,0 +1,129 @@
+"""Making clembench's instances files playable by name."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+
+import msgspec
+
+from playpen.game import Game
+from playpen.instance import (
+    Instance,
+    InstanceError,
+    document_of,
+    load_json,
+    parse_instances,
+    read_instances,
+)
+from playpen.plugins import get_game, registry
+
+
+def data_home() -> Path:
+    """Where imported instances live: ``$PLAYPEN_HOME``, else the user's data directory."""
+    if home := os.environ.get("PLAYPEN_HOME"):
+        return Path(home)
+    base = os.environ.get("XDG_DATA_HOME") or str(Path.home() / ".local" / "share")
+    return Path(base) / "playpen"
+
+
+class Imported(msgspec.Struct):
+    """One file that was imported: game, number of instances, and where they now are."""
+
+    game: str
+    instances: int
+    path: Path
+
+
+def import_instances(
+    path: Path, *, name: str | None = None, game: str | None = None
+) -> list[Imported]:
+    """Import an instances file, or all known games of a clembench checkout.
+
+    Args:
+        path: an instances file, or a folder with ``clemgame.json`` files in it.
+        name: name of the set; the name of the folder or file by default.
+        game: the game of a single file, where its path does not tell.
+
+    Raises:
+        InstanceError: nothing to import, or a file is not valid for its game.
+        PluginError: the game is not installed.
+    """
+    if path.is_file():
+        chosen = game or _game_of_path(path)
+        if chosen is None:
+            raise InstanceError(f"{path}: cannot tell which game this is; add --game NAME")
+        sources = [(chosen, path)]
+        label = name or (path.stem if path.stem != "instances" else chosen)
+    else:
+        sources = [entry for entry in _checkout(path) if game in (None, entry[0])]
+        label = name or path.resolve().name
+    if not sources:
+        raise InstanceError(
+            f"{path}: no instances found; expected an instances file, or a clembench checkout "
+            "with clemgame.json files of installed games"
+        )
+    found = [(get_game(g), read_instances(source, get_game(g))) for g, source in sources]
+    folder = data_home() / "instances" / label
+    folder.mkdir(parents=True, exist_ok=True)
+    imported = []
+    for rules, instances in found:
+        target = folder / f"{rules.name}.json"
+        target.write_bytes(msgspec.json.encode(document_of(instances)))
+        imported.append(Imported(rules.name, len(instances), target))
+    return imported
+
+
+def find_instances(source: str, game: Game) -> list[Instance]:
+    """The instances of a game in a file, or in an imported set of that name.
+
+    Raises:
+        InstanceError: no such file or set, or the set has nothing for the game.
+    """
+    path = Path(source)
+    if path.is_file():
+        return read_instances(path, game)
+    home = data_home() / "instances"
+    file = home / source / f"{game.name}.json"
+    if file.is_file():
+        return parse_instances(load_json(file), game, source=str(file))
+    known = sorted(folder.name for folder in home.glob("*") if folder.is_dir())
+    if source in known:
+        raise InstanceError(f"the imported set {source!r} has no instances of {game.name!r}")
+    sets = f"imported sets: {', '.join(known)}" if known else "no sets are imported"
+    raise InstanceError(
+        f"{source!r} is neither a file nor an imported set ({sets}); "
+        "import one with `playpen instances import PATH`"
+    )
+
+
+def _game_of_path(path: Path) -> str | None:
+    """``.../wordle/in/instances_withclue.json`` is the game that its clemgame.json says it is."""
+    folder = path.resolve().parent
+    if folder.name == "in":
+        for name, source in _registered(folder.parent / "clemgame.json"):
+            if source.resolve() == path.resolve():
+                return name
+        folder = folder.parent
+    return folder.name if folder.name in registry().games else None
+
+
+def _checkout(root: Path) -> Iterator[tuple[str, Path]]:
+    for file in sorted(root.rglob("clemgame.json")):
+        hidden = any(part.startswith(".") for part in file.relative_to(root).parts)
+        if not hidden:
+            for name, source in _registered(file):
+                if name in registry().games and source.is_file():
+                    yield name, source
+
+
+def _registered(file: Path) -> Iterator[tuple[str, Path]]:
+    """Games of a ``clemgame.json`` with their instances files (specs/formats.md, section 1)."""
+    if not file.is_file():
+        return
+    document = load_json(file)
+    for entry in document if isinstance(document, list) else [document]:
+        if isinstance(entry, dict) and isinstance(entry.get("game_name"), str):
+            stem = entry.get("instances", "instances")
+            yield entry["game_name"], file.parent / "in" / f"{stem}.json"

@@ -1,0 +1,158 @@
+"""Score tables and the live progress of a run."""
+
+from __future__ import annotations
+
+import time
+from types import TracebackType
+
+from rich import box
+from rich.console import Console
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    SpinnerColumn,
+    Task,
+    TextColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+from rich.text import Text
+
+from playpen.episode import Episode
+from playpen.scoring import RunScore
+
+MISSING = "-"
+
+
+def plain_table(*columns: str, title: str | None = None) -> Table:
+    """A table without vertical lines, narrow enough for a terminal of 80 columns."""
+    return Table(
+        *columns,
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        box=box.SIMPLE_HEAD,
+        padding=(0, 1, 0, 0),
+        pad_edge=False,
+        show_edge=False,
+    )
+
+
+def score_table(score: RunScore, title: str | None = None) -> Table:
+    """Per game and over games: % played, quality, clemscore, and the counts behind them."""
+    table = plain_table(title=title)
+    table.add_column("game", no_wrap=True)
+    for column in ("episodes", "% played", "quality", "clemscore"):
+        table.add_column(column, justify="right")
+    for column, style in (("win", "green"), ("lose", "red"), ("abort", "yellow")):
+        table.add_column(column, justify="right", style=style)
+    table.add_column("fail", justify="right")
+    for game in score.games:
+        table.add_row(
+            Text(game.game),
+            str(game.episodes),
+            f"{game.played:.2f}" if game.episodes else MISSING,
+            number(game.quality),
+            number(game.clemscore),
+            str(game.success),
+            str(game.lose),
+            str(game.aborted),
+            Text(str(game.failed), style="bold red" if game.failed else "dim"),
+        )
+    if len(score.games) > 1:
+        table.add_section()
+        table.add_row(
+            Text("all games", style="bold"),
+            str(sum(game.episodes for game in score.games)),
+            number(score.played),
+            number(score.quality),
+            Text(number(score.clemscore), style="bold"),
+            *(str(sum(getattr(g, c) for g in score.games)) for c in ("success", "lose", "aborted")),
+            str(sum(game.failed for game in score.games)),
+        )
+    return table
+
+
+def number(value: float | None) -> str:
+    """Two decimals, or a dash where there is no number."""
+    return MISSING if value is None else f"{value:.2f}"
+
+
+class _Rate(ProgressColumn):
+    """Episodes per second since the start of the sitting, written ``12.3/s``."""
+
+    def __init__(self, started: float) -> None:
+        super().__init__()
+        self._started = started
+
+    def render(self, task: Task) -> Text:
+        elapsed = max(time.monotonic() - self._started, 1e-6)
+        return Text(f"{task.completed / elapsed:.1f}/s")
+
+
+class PlayProgress:
+    """The live bar of a run: episodes, episodes per second, % played, success."""
+
+    def __init__(self, console: Console) -> None:
+        self._progress = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            _Rate(time.monotonic()),
+            TextColumn("played {task.fields[played]}"),
+            TextColumn("success {task.fields[success]}"),
+            TextColumn("{task.fields[failed]}"),
+            TimeRemainingColumn(),
+            console=console,
+            refresh_per_second=5,
+        )
+        self._task = self._progress.add_task(
+            "playing", total=None, played=MISSING, success=MISSING, failed=""
+        )
+        self._episodes = self._played = self._success = self._failed = 0
+        self._shown = 0.0
+
+    def __enter__(self) -> PlayProgress:
+        """Show the bar."""
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        traceback: TracebackType | None,
+    ) -> None:
+        """Show the final state and leave the bar."""
+        self._show()
+        self._progress.stop()
+
+    def planned(self, count: int) -> None:
+        """Tell how many episodes there will be."""
+        self._progress.update(self._task, total=count)
+
+    def finished(self, episode: Episode) -> None:
+        """Count an episode."""
+        self._episodes += 1
+        if episode.failure is not None:
+            self._failed += 1
+        else:
+            self._played += not episode.aborted
+            self._success += episode.success
+        # Drawing costs more than an instant episode does.
+        if time.monotonic() - self._shown > 0.1:
+            self._show()
+
+    def _show(self) -> None:
+        self._shown = time.monotonic()
+        judged = self._episodes - self._failed
+        self._progress.update(
+            self._task,
+            completed=self._episodes,
+            played=f"{100 * self._played / judged:.0f} %" if judged else MISSING,
+            success=f"{100 * self._success / judged:.0f} %" if judged else MISSING,
+            failed=f"[red]{self._failed} failed[/red]" if self._failed else "",
+        )

@@ -1,0 +1,1 @@
+"""The clembench dialogue games, natively written for Playpen."""

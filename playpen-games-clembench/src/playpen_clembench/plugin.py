@@ -1,0 +1,49 @@
+"""The games that this pack brings."""
+
+from __future__ import annotations
+
+from playpen.hookspecs import GameSpec, hookimpl
+
+SUITE = "clembench-2.0"
+
+
+@hookimpl
+def playpen_games() -> list[GameSpec]:
+    """All games of the pack."""
+    return [
+        GameSpec(
+            name="taboo",
+            path="playpen_clembench.taboo.game:Taboo",
+            summary="describe a word without the forbidden words; the partner guesses it",
+            roles=("describer", "guesser"),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="wordle",
+            path="playpen_clembench.wordle.game:Wordle",
+            summary="find a five-letter word from coloured feedback",
+            roles=("guesser",),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="wordle_withclue",
+            path="playpen_clembench.wordle.game:WordleWithClue",
+            summary="wordle with a crossword-style clue",
+            roles=("guesser",),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="wordle_withcritic",
+            path="playpen_clembench.wordle.game:WordleWithCritic",
+            summary="wordle with a clue and a critic who comments on each tentative guess",
+            roles=("guesser", "critic"),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="referencegame",
+            path="playpen_clembench.referencegame.game:ReferenceGame",
+            summary="describe one of three grids so that the partner picks it",
+            roles=("giver", "follower"),
+            suites=(SUITE,),
+        ),
+    ]

@@ -1,0 +1,1 @@
+"""Taboo: describe a word without the words one would use to describe it."""

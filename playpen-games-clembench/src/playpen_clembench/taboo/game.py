@@ -1,0 +1,134 @@
+"""The rules of taboo (specs/taboo.md).
+
+The describer knows a secret word and gives clues; the guesser has `max_turns` guesses.  Saying the
+secret word or a forbidden word, in any form, loses the game for both.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from playpen import (
+    Abort,
+    Episode,
+    Game,
+    Instance,
+    Lose,
+    Metrics,
+    Note,
+    Play,
+    Program,
+    Reward,
+    Role,
+    Round,
+    Success,
+    Violation,
+    ask,
+)
+from playpen_clembench.taboo import generate, oracle
+from playpen_clembench.taboo.words import forbidden_use, without_tag
+
+DESCRIBER, GUESSER = "describer", "guesser"
+
+
+class Taboo(Game):
+    """Describe a secret word without the forbidden words; the partner guesses it."""
+
+    name = "taboo"
+    rules = "2.0"
+    roles = (
+        Role(DESCRIBER, "knows the secret word and gives clues"),
+        Role(GUESSER, "guesses the secret word"),
+    )
+
+    def play(self, instance: Instance) -> Play:
+        """A round is a clue and a guess; the secret word is found or the rounds run out."""
+        target, related = instance["target_word"], instance["related_word"]
+        rounds = instance["max_turns"]
+        for_describer = self.prompt(
+            "describer",
+            instance,
+            instance.get("describer_initial_prompt"),
+            TARGET_WORD=target,
+            REL_WORD="\n".join(f"- {word}" for word in related),
+            N=rounds,
+        )
+        guesser_prompt = self.prompt(
+            "guesser", instance, instance.get("guesser_initial_prompt"), N=rounds
+        )
+        for number in range(1, rounds + 1):
+            if number > 1:
+                yield Round()
+            clue = yield from ask(DESCRIBER, for_describer, tagged("CLUE:"))
+            used = forbidden_use(without_tag(clue, "CLUE:"), target, related)
+            if used:
+                yield Note("forbidden word", {"used": used[0], "forbidden": used[1]})
+                return Lose(fault=DESCRIBER)
+
+            for_guesser = f"{guesser_prompt}\n\n{clue}" if number == 1 else clue
+            guess = yield from ask(GUESSER, for_guesser, tagged("GUESS:"))
+            if without_tag(guess, "GUESS:") == target:
+                yield Note("correct guess", target)
+                yield Reward(DESCRIBER, 1.0)
+                yield Reward(GUESSER, 1.0)
+                return Success(100 / number)
+            for_describer = guess
+        return Lose()
+
+    def fingerprint(self, instance: Instance) -> str:
+        """The card: the secret word and the forbidden words."""
+        return generate.card_fingerprint(instance["target_word"], instance["related_word"])
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """Request counts are rounds, not replies (specs/taboo.md, section 7)."""
+        rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
+        violated = int(isinstance(episode.outcome, Abort))
+        per_round: dict[str, dict[str, Any]] = {}
+        for number in range(rounds):
+            last = number == rounds - 1
+            broken = violated if last else 0
+            per_round[str(number)] = {
+                "Accuracy": int(last and episode.success),
+                "Violated Request Count": broken,
+                "Parsed Request Count": 1 - broken,
+                "Request Count": 1,
+            }
+        return Metrics(
+            episode={
+                "Violated Request Count": violated,
+                "Parsed Request Count": rounds - violated,
+                "Request Count": rounds,
+                "Request Success Ratio": (rounds - violated) / rounds,
+                # Always 0 upstream, which looks for events that the game never writes.
+                "Repetition-Guesser": 0,
+                "Repetition-Describer": 0,
+            },
+            rounds=per_round,
+        )
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        """Cards of our own in three bands of word frequency, and the `mini` world."""
+        return generate.generate(split, seed=seed, level=level, n=n)
+
+    def levels(self) -> tuple[str, ...]:
+        """Three bands of word frequency, and the closed world of the demo."""
+        return generate.LEVELS
+
+    def oracle(self, role: str) -> Program:
+        """Programs that win with each other on any card."""
+        programs: dict[str, Program] = {DESCRIBER: oracle.describe, GUESSER: oracle.guess}
+        return programs[role] if role in programs else super().oracle(role)
+
+
+def tagged(tag: str) -> Callable[[str], str]:
+    """Parser: the reply must begin with the tag; it is passed on whole, tag included."""
+
+    def parse(reply: str) -> str:
+        if not reply.startswith(tag):
+            raise Violation("missing_tag", f"the reply does not begin with {tag!r}")
+        return reply
+
+    return parse
