@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, ClassVar
 
 import msgspec
+from rich.console import Console
 
 from playpen.episode import Episode
 from playpen.game import Game
@@ -25,6 +26,7 @@ from playpen.instance import (
 )
 from playpen.player import did_you_mean
 from playpen.plugins import get_game, load, registry
+from playpen.report.tables import PlayProgress
 from playpen.runner import Cast, create_run, make_cast, play_run
 from playpen.store import Run
 
@@ -80,7 +82,7 @@ class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     runs: list[str] = []
-    outcomes: list[str] = ["success"]
+    outcomes: tuple[str, ...] = ("success",)
     min_score: float | None = None
     players: list[str] | None = None
 
@@ -189,7 +191,8 @@ class TrainingRun:
                 concurrency=rollout.concurrency,
                 split=self.config.games.split,
             )
-        play_run(run)
+        with PlayProgress(Console()) as progress:
+            play_run(run, planned=progress.planned, finished=progress.finished)
         return run
 
     def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:

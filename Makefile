@@ -1,0 +1,57 @@
+# From a bare checkout with Python 3.11 and make: `make demo` and `make test`.
+PYTHON ?= python3.11
+VENV ?= .venv
+BIN := $(VENV)/bin
+PACKAGES := playpen-core playpen-games-clembench playpen-trainers
+# Two OpenMP threads spin against each other on a busy machine.
+export OMP_NUM_THREADS ?= 1
+export TOKENIZERS_PARALLELISM ?= false
+
+.PHONY: help install demo test test-all lint format bench wheels docs clean
+
+help:  ## this list
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+
+install: $(VENV)/.installed  ## an environment with everything, in .venv
+
+$(VENV)/.installed: constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet -c constraints.txt pip hatchling editables
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
+		$(addprefix -e ./,$(PACKAGES))
+	touch $@
+
+demo: install  ## a tiny model learns a game of the pack (minutes, on a CPU)
+	$(BIN)/playpen demo
+
+test: install  ## the test suite
+	$(BIN)/python -m pytest -m "not slow"
+
+test-all: install  ## the test suite with what is marked slow
+	$(BIN)/python -m pytest
+
+lint: install  ## ruff, mypy --strict, import-linter
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+format: install  ## let ruff format and mend
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: install  ## benchmarks, side by side with clemcore
+	$(BIN)/python -m tests.benchmarks
+
+wheels: install  ## the three distributions as wheels, in dist/
+	for package in $(PACKAGES); do \
+		$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist ./$$package \
+		|| exit 1; done
+
+docs: install  ## the pages that are made from code
+	$(BIN)/python docs/make_reference.py
+
+clean:  ## remove what was built
+	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
+	find . -name __pycache__ -not -path "./$(VENV)/*" -exec rm -rf {} +

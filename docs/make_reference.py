@@ -1,0 +1,123 @@
+"""Make the reference pages from the code: hooks, games, command line, trainers.
+
+``make docs`` writes them; a test fails when they are out of date.
+"""
+
+from __future__ import annotations
+
+import inspect
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import msgspec
+
+from playpen import hookspecs
+from playpen.cli import cli
+from playpen.plugins import get_game, load, registry
+
+DOCS = Path(__file__).parent
+NOTE = "<!-- Made by docs/make_reference.py from the code; do not edit. -->\n\n"
+
+
+def hooks_page() -> str:
+    """Every hook and spec, from the docstrings of `playpen.hookspecs`."""
+    parts = ["# Hooks\n", inspect.cleandoc(hookspecs.__doc__ or ""), "\n## Hooks\n"]
+    for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
+        if name.startswith("playpen_"):
+            parts += [
+                f"### `{name}{inspect.signature(function)}`\n",
+                inspect.cleandoc(function.__doc__ or "") + "\n",
+            ]
+    parts.append("## Specs\n")
+    for name, kind in inspect.getmembers(hookspecs, inspect.isclass):
+        if issubclass(kind, msgspec.Struct):
+            fields = ", ".join(f"`{field.name}`" for field in msgspec.structs.fields(kind))
+            parts += [
+                f"### `{name}`\n",
+                inspect.cleandoc(kind.__doc__ or "") + "\n",
+                f"Fields: {fields}.\n",
+            ]
+    return NOTE + "\n".join(parts)
+
+
+def games_page() -> str:
+    """Every installed game of our own pack."""
+    parts = ["# Games of playpen-games-clembench\n"]
+    plugins = registry()
+    for name, claims in plugins.games.items():
+        spec, owner = claims[0]
+        if owner != "playpen-games-clembench":
+            continue
+        game = get_game(name)
+        low, high = game.score_range
+        parts += [
+            f"## `{name}`\n",
+            f"{spec.summary[0].upper()}{spec.summary[1:]}.\n",
+            f"Rules {game.rules}; main score {low:g} to {high:g}; "
+            f"suites: {', '.join(spec.suites) or 'none'}.\n",
+            "| role | what it does |\n|---|---|",
+            *(f"| `{role.name}` | {role.summary} |" for role in game.roles),
+            f"\nLevels: {', '.join(f'`{level}`' for level in game.levels())}.\n",
+        ]
+    return NOTE + "\n".join(parts)
+
+
+def trainers_page() -> str:
+    """Every trainer of our own with its options."""
+    parts = ["# Trainers of playpen-trainers\n"]
+    for name, claims in registry().trainers.items():
+        spec, owner = claims[0]
+        if owner != "playpen-trainers":
+            continue
+        options = load(spec.path, what=name).Options
+        parts += [
+            f"## `{name}`\n",
+            f"{spec.summary[0].upper()}{spec.summary[1:]}.\n",
+            inspect.cleandoc(options.__doc__ or "") + "\n",
+            "| option | default |\n|---|---|",
+            *(f"| `{f.name}` | `{f.default!r}` |" for f in msgspec.structs.fields(options)),
+            "",
+        ]
+    return NOTE + "\n".join(parts)
+
+
+def cli_page() -> str:
+    """The help of every command."""
+    registry().manager.hook.playpen_commands(cli=cli)
+    parts = ["# Command line\n"]
+    for path, command in _commands("playpen", cli):
+        context = click.Context(command, info_name=path, max_content_width=100)
+        parts += [f"## `{path}`\n", "```text", command.get_help(context), "```\n"]
+    return NOTE + "\n".join(parts)
+
+
+def _commands(path: str, command: click.Command) -> Iterator[tuple[str, click.Command]]:
+    yield path, command
+    if isinstance(command, click.Group):
+        for name in sorted(command.commands):
+            yield from _commands(f"{path} {name}", command.commands[name])
+
+
+PAGES = {
+    "hooks.md": hooks_page,
+    "games.md": games_page,
+    "trainers.md": trainers_page,
+    "cli.md": cli_page,
+}
+
+
+def outdated() -> list[str]:
+    """Pages whose file differs from what the code says now."""
+    return [
+        name
+        for name, make in PAGES.items()
+        if not (DOCS / name).is_file() or (DOCS / name).read_text(encoding="utf-8") != make()
+    ]
+
+
+if __name__ == "__main__":
+    for page in outdated():
+        (DOCS / page).write_text(PAGES[page](), encoding="utf-8")
+        sys.stdout.write(f"wrote docs/{page}\n")

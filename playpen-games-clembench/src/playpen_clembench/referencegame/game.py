@@ -1,0 +1,121 @@
+"""The rules of the reference game (specification of v2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playpen import (
+    Abort,
+    Episode,
+    Game,
+    Instance,
+    Lose,
+    Metrics,
+    Note,
+    Play,
+    Program,
+    Role,
+    Success,
+    ask,
+)
+from playpen_clembench.referencegame.generate import LEVELS, Triplet, generate
+from playpen_clembench.referencegame.oracle import ORACLES
+from playpen_clembench.referencegame.replies import reader, words_of
+
+
+class ReferenceGame(Game):
+    """One player describes one of three grids; the other, who sees them reordered, finds it."""
+
+    name = "referencegame"
+    roles = (
+        Role("giver", "describes the target grid so that it can be told from two others"),
+        Role("follower", "finds the grid that the giver describes"),
+    )
+    rules = "2.0"
+
+    def play(self, instance: Instance) -> Play:
+        """One expression, one choice.  Whoever breaks the form of a reply ends the game."""
+        expression = yield from ask("giver", self._giver_prompt(instance), reader(instance, 1))
+        # The follower gets the complete reply, its tag included.
+        prompt = self._follower_prompt(instance, expression.string)
+        choice = yield from ask("follower", prompt, reader(instance, 2))
+
+        label = choice["response"].lower()
+        # A list of labels; very old instances have a text, of which the label must be a part.
+        correct = label in instance["target_grid_name"]
+        yield Note("choice", {"label": label, "correct": correct})
+        return Success() if correct else Lose()
+
+    def _giver_prompt(self, instance: Instance) -> str:
+        given = instance.get("player_1_prompt_header")
+        if given is not None:
+            return str(given)
+        return self.prompt(
+            "giver",
+            instance,
+            TARGET_GRID=instance["player_1_target_grid"],
+            SECOND_GRID=instance["player_1_second_grid"],
+            THIRD_GRID=instance["player_1_third_grid"],
+            TAG=words_of(instance.language).expression_tag,
+        )
+
+    def _follower_prompt(self, instance: Instance, expression: str) -> str:
+        prompt = instance.get("player_2_prompt_header")
+        if prompt is None:
+            prompt = self.prompt(
+                "follower",
+                instance,
+                FIRST_GRID=instance["player_2_first_grid"],
+                SECOND_GRID=instance["player_2_second_grid"],
+                THIRD_GRID=instance["player_2_third_grid"],
+                CHOICES="\n".join(words_of(instance.language).answers),
+            )
+        # Last and in one pass: a TARGET_EXPRESSION inside the expression stays as it is.
+        return str(prompt).replace("TARGET_EXPRESSION", expression)
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """Upstream's numbers (specification, section 7); `None` stands for NaN."""
+        replies, aborted = episode.replies(), episode.aborted
+        fault = episode.outcome.fault if isinstance(episode.outcome, Abort) else None
+        described = replies[0].reply.text if replies and fault != "giver" else None
+        requests, parsed = len(replies), len(replies) - aborted
+        both = {
+            "Generated Expression Length": None if described is None else len(described),
+            "Generated Expression Number of Tokens": (
+                None if described is None else described.count(" ") + 1
+            ),
+            "Request Count": requests,
+            "Parsed Request Count": parsed,
+            "Violated Request Count": requests - parsed,
+        }
+        flags = {
+            "Aborted at Player 1": int(fault == "giver"),
+            "Aborted at Player 2": int(fault == "follower"),
+            # Unlike in other games, these are missing after an abort, not 0.
+            "Success": None if aborted else int(episode.success),
+            "Lose": None if aborted else int(episode.lose),
+            "Request Success Ratio": round(parsed / requests, 4) if requests else None,
+        }
+        return Metrics({**both, **flags}, {"0": {**both, "Success": int(episode.success)}})
+
+    def fingerprint(self, instance: Instance) -> str:
+        """The target and its distractors: the same for the three orders of a triplet."""
+        return Triplet(
+            instance["player_1_target_grid"],
+            instance["player_1_second_grid"],
+            instance["player_1_third_grid"],
+        ).fingerprint
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        """Make instances; see `playpen_clembench.referencegame.generate`."""
+        return generate(split, seed=seed, level=level, n=n)
+
+    def levels(self) -> tuple[str, ...]:
+        """The kinds of grids, as in clembench."""
+        return LEVELS
+
+    def oracle(self, role: str) -> Program:
+        """A giver that names what only the target has; a follower that checks what was named."""
+        return ORACLES[role] if role in ORACLES else super().oracle(role)

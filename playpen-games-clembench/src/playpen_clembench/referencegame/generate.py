@@ -1,0 +1,213 @@
+"""Instances of the reference game (specification, section 9).
+
+A level is a list of grids.  Each grid of it is a target once; the two grids of the list that are
+closest to it as texts are its distractors, and the follower sees the three in three orders.
+
+The levels other than the random one have few grids.  Where their whole list does not give enough
+puzzles for a split, samples of the list do: in a smaller list a target has other neighbours.
+"""
+
+from __future__ import annotations
+
+import importlib.resources
+import itertools
+import random
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache, cached_property, lru_cache, partial
+from typing import Any
+
+from playpen.conversation import derive_seed
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.player import did_you_mean
+from playpen_clembench.grids import edit_distance, format_grid
+from playpen_clembench.referencegame.replies import words_of
+
+SIZE = 5
+FILLED, EMPTY = "X", "□"
+RANDOM = "random_grids"
+LEVELS = ("letter_grids", "number_grids", "line_grids_rows", "line_grids_columns", RANDOM)
+
+LIST_LENGTH = 6
+"""Grids in a list that is sampled or made at random; as in clembench."""
+READY_RANDOM = {"train": 60, "validation": 15, "test": 15}
+"""Triplets with random grids in the ready splits."""
+FEWEST = 3
+"""Triplets that every level has at least in every ready split."""
+FRUITLESS = 500
+"""Lists in a row without a new puzzle after which a level counts as used up."""
+
+
+@dataclass(frozen=True)
+class Triplet:
+    """A puzzle: a target and its distractors, the closer one first, as texts."""
+
+    target: str
+    second: str
+    third: str
+
+    @cached_property
+    def fingerprint(self) -> str:
+        """What makes two triplets the same puzzle; the distractors' order carries no meaning."""
+        return "\n\n".join([self.target, *sorted([self.second, self.third])])
+
+    def orders(self) -> tuple[tuple[str, str, str], ...]:
+        """The follower's orders: the target comes first, second, third."""
+        return (
+            (self.target, self.second, self.third),
+            (self.second, self.target, self.third),
+            (self.third, self.second, self.target),
+        )
+
+
+def generate(
+    split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+) -> dict[str, Any]:
+    """Make the instances of a split.
+
+    Args:
+        split: only triplets whose fingerprint belongs to this split are used.
+        seed: of the random and sampled lists, and of the order of the triplets.
+        level: one of `LEVELS`; all of them if `None`.
+        n: instances per level.  If `None`, everything that the whole list of a level gives (at
+            least three triplets), and `READY_RANDOM` triplets of random grids.
+
+    Raises:
+        InstanceError: unknown split or level, or the level has fewer than `n` instances.
+    """
+    if split not in SPLITS:
+        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if level is not None and level not in LEVELS:
+        raise InstanceError(
+            f"referencegame has no level {level!r}{did_you_mean(level, LEVELS)} "
+            f"Its levels: {', '.join(LEVELS)}."
+        )
+    experiments = []
+    for name in LEVELS if level is None else [level]:
+        items = list(itertools.islice(_instances(name, split, seed), _wanted(name, split, n)))
+        if n is not None and len(items) < n:
+            raise InstanceError(
+                f"referencegame: level {name!r} gives {len(items)} instances of the split "
+                f"{split!r}, not {n}; ask for fewer, or for {RANDOM!r}"
+            )
+        experiments.append({"name": name, "game_instances": items})
+    return {"experiments": experiments}
+
+
+def _wanted(level: str, split: str, n: int | None) -> int:
+    """How many instances of a level are made."""
+    if n is not None:
+        return n
+    if level == RANDOM:
+        return 3 * READY_RANDOM[split]
+    regular = sum(split_of(puzzle.fingerprint) == split for puzzle in triplets(grids_of(level)))
+    return 3 * max(FEWEST, regular)
+
+
+def _instances(level: str, split: str, seed: int) -> Iterator[dict[str, Any]]:
+    """The instances in order: ``game_id % 3`` is the target's position in the follower's order."""
+    labels = words_of("en").labels
+    numbers = itertools.count()
+    for puzzle in _puzzles(level, split, seed):
+        for position, order in enumerate(puzzle.orders()):
+            yield {
+                "game_id": next(numbers),
+                "player_1_target_grid": puzzle.target,
+                "player_1_second_grid": puzzle.second,
+                "player_1_third_grid": puzzle.third,
+                "player_2_first_grid": order[0],
+                "player_2_second_grid": order[1],
+                "player_2_third_grid": order[2],
+                "target_grid_name": list(labels[position]),
+                "lang": "en",
+                "p1_mode": "strict",
+                "p2_mode": "strict",
+            }
+
+
+def _puzzles(level: str, split: str, seed: int) -> Iterator[Triplet]:
+    """Different triplets that belong to a split, until the level seems used up."""
+    rng = random.Random(derive_seed("referencegame", seed, level))
+    seen: set[str] = set()
+    fruitless = 0
+    for grids in _lists(level, rng):
+        fruitless += 1
+        found = triplets(grids)
+        rng.shuffle(found)
+        for puzzle in found:
+            mark = puzzle.fingerprint
+            if mark not in seen and split_of(mark) == split:
+                seen.add(mark)
+                fruitless = 0
+                yield puzzle
+        if fruitless == FRUITLESS:
+            return
+
+
+def _lists(level: str, rng: random.Random) -> Iterator[Sequence[str]]:
+    """The lists of grids from which the triplets of a level are taken; endless."""
+    if level == RANDOM:
+        while True:
+            yield [random_grid(rng) for _ in range(LIST_LENGTH)]
+    whole = grids_of(level)
+    yield whole
+    while True:
+        yield rng.sample(whole, LIST_LENGTH)
+
+
+def triplets(grids: Sequence[str]) -> list[Triplet]:
+    """Each grid as a target, with the two others that are closest to it.
+
+    Closeness is the Levenshtein distance of the texts; of equals the earlier one is closer.
+    """
+    found = []
+    for target in grids:
+        others = [grid for grid in grids if grid != target]
+        others.sort(key=partial(_distance, target))
+        found.append(Triplet(target, others[0], others[1]))
+    return found
+
+
+_distance = lru_cache(maxsize=4096)(edit_distance)
+"""Samples of one list ask for the same distances again and again."""
+
+
+@cache
+def grids_of(level: str) -> tuple[str, ...]:
+    """The whole list of a level that has one."""
+    if level == "letter_grids":
+        return tuple(text for name, text in _glyphs().items() if name.isalpha())
+    if level == "number_grids":
+        return tuple(text for name, text in _glyphs().items() if name.isdigit())
+    lines = [
+        chosen for count in range(1, SIZE) for chosen in itertools.combinations(range(SIZE), count)
+    ]
+    if level == "line_grids_rows":
+        return tuple(_grid((r, c) for r in chosen for c in range(SIZE)) for chosen in lines)
+    return tuple(_grid((r, c) for r in range(SIZE) for c in chosen) for chosen in lines)
+
+
+def random_grid(rng: random.Random) -> str:
+    """A grid with 10 to 20 filled cells."""
+    cells = [(row, column) for row in range(SIZE) for column in range(SIZE)]
+    return _grid(rng.sample(cells, rng.randint(10, 20)))
+
+
+def _grid(filled: Iterable[tuple[int, int]]) -> str:
+    """The text of the grid in which the given cells (row, column) are filled."""
+    cells = set(filled)
+    return format_grid(
+        [FILLED if (row, column) in cells else EMPTY for column in range(SIZE)]
+        for row in range(SIZE)
+    )
+
+
+def _glyphs() -> dict[str, str]:
+    """Letter or digit to its grid, from the font file: blocks of a name and five lines."""
+    path = importlib.resources.files(__package__).joinpath("resources", "font.txt")
+    blocks = path.read_text(encoding="utf-8").strip().split("\n\n")
+    glyphs = {}
+    for block in blocks:
+        name, *rows = block.split("\n")
+        glyphs[name] = format_grid(row.replace("#", FILLED).replace(".", EMPTY) for row in rows)
+    return glyphs

@@ -1,0 +1,1 @@
+"""Trainers for Playpen: post-train language models on the dialogue games they play."""

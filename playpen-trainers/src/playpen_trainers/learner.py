@@ -1,0 +1,96 @@
+"""The model that is trained, and the chat format that it is trained in."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from peft import AutoPeftModelForCausalLM
+from transformers import AutoModelForCausalLM, AutoTokenizer
+
+from playpen.player import SpecString, parse_options
+from playpen.players.chat import ChatFormat
+from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
+from playpen.plugins import resolve_spec
+from playpen.training import ConfigError
+
+
+class Learner(NamedTuple):
+    """A model with its tokenizer and chat format.
+
+    Attributes:
+        adapted: the model is a LoRA adapter on a base model already.
+    """
+
+    model: Any
+    tokenizer: Any
+    chat: ChatFormat
+    adapted: bool
+
+
+def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:
+    """The parsed spec of a learner; nothing is loaded.
+
+    Raises:
+        ConfigError: it is not an ``hf:`` model.
+        SpecError: it is one, but there is no such directory, or an option is wrong.
+    """
+    spec = resolve_spec(player)
+    if spec.scheme != "hf":
+        raise ConfigError(
+            f"learner.player = {player!r} cannot be trained; "
+            "name a model as hf:NAME or hf:DIRECTORY"
+        )
+    options = parse_options(spec, HuggingFaceOptions)
+    HuggingFacePlayer(spec.target, options)  # checks the directory and the template file
+    return spec, options
+
+
+def load_learner(spec: SpecString, options: HuggingFaceOptions, dtype: str) -> Learner:
+    """Load a model for training, from safetensors and without code of its own.
+
+    Args:
+        spec: spec of the learner, as `check_learner` gave it.
+        options: its options.
+        dtype: name of a torch data type; ``auto`` is bfloat16 where the device can, else float32.
+
+    Raises:
+        ConfigError: transformers cannot load it; says why.
+    """
+    path = Path(spec.target).expanduser()
+    source: str | Path = path if path.is_dir() else spec.target
+    adapted = (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
+    loader: Any = AutoPeftModelForCausalLM if adapted else AutoModelForCausalLM
+    extra = {"is_trainable": True} if adapted else {"use_safetensors": True}
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(
+            source, revision=options.revision, trust_remote_code=False
+        )
+        model = loader.from_pretrained(
+            source,
+            revision=options.revision,
+            dtype=_dtype(dtype),
+            trust_remote_code=False,
+            **extra,
+        )
+    except (OSError, ValueError) as error:
+        cause = str(error).strip().splitlines()[0]
+        raise ConfigError(f"learner.player = {str(spec)!r}: {cause}") from error
+    if tokenizer.pad_token is None:
+        tokenizer.pad_token = tokenizer.eos_token
+    template = options.chat_template
+    text = None if template is None else Path(template).expanduser().read_text(encoding="utf-8")
+    if text is not None:
+        tokenizer.chat_template = text  # so that the checkpoint plays as it was trained
+    return Learner(model, tokenizer, ChatFormat(tokenizer), adapted)
+
+
+def _dtype(name: str) -> torch.dtype:
+    if name == "auto":
+        capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+        return torch.bfloat16 if capable else torch.float32
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise ConfigError(f"trainer.dtype = {name!r}: choose auto, float32, bfloat16 or float16")
+    return found

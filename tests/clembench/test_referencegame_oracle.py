@@ -1,0 +1,128 @@
+"""The programs that play the reference game."""
+
+from __future__ import annotations
+
+import re
+from collections import Counter
+
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from playpen import Conversation, Instance, Message, play, ready_instances
+from playpen.instance import SPLITS, parse_instances
+from playpen.players.program import FunctionPlayer
+from playpen_clembench.grids import format_grid, parse_grid
+from playpen_clembench.referencegame.game import ReferenceGame
+
+GAME = ReferenceGame()
+PLAYERS = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
+
+GRIDS = st.lists(st.text(alphabet="X□", min_size=5, max_size=5), min_size=5, max_size=5).map(
+    format_grid
+)
+ORDERS = st.permutations([0, 1, 2])
+
+
+def say(role: str, text: str, seed: int = 0) -> str:
+    return GAME.oracle(role)(Conversation(role, [Message("user", text)], sampling_seed=seed))
+
+
+def is_true(fact: str, grid: str) -> bool:
+    """Whether a statement of the giver is true of a grid, read independently of the oracle."""
+    cells = parse_grid(grid)
+    numbers = [int(word) for word in re.findall(r"\d+", fact)]
+    if fact.startswith("exactly"):
+        return grid.count("X") == numbers[0]
+    if fact.startswith("row"):
+        named = cells[numbers[0] - 1]
+    elif fact.startswith("column"):
+        named = tuple(row[numbers[0] - 1] for row in cells)
+    else:
+        named = (cells[numbers[0] - 1][numbers[1] - 1],)
+    return set(named) == {"X" if fact.endswith("filled") else "□"}
+
+
+def wins(instances: list[Instance]) -> Counter[bool]:
+    return Counter(episode.success for episode in play(GAME, PLAYERS, instances))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_oracles_win_every_ready_instance(split: str) -> None:
+    instances = ready_instances(GAME, split)
+    assert wins(instances) == {True: len(instances)}
+
+
+def test_the_oracles_win_many_random_grids() -> None:
+    document = GAME.generate("train", seed=9, level="random_grids", n=600)
+    assert wins(parse_instances(document, GAME)) == {True: 600}
+
+
+@given(GRIDS, GRIDS, GRIDS, ORDERS)
+def test_the_oracles_understand_each_other_about_any_grids(
+    target: str, second: str, third: str, order: list[int]
+) -> None:
+    assume(target not in (second, third))
+    grids = [target, second, third]
+    expression = say("giver", "Some rules.\n\n" + "\n\nNext:\n\n".join(grids) + "\n\nDescribe it.")
+    assert expression.startswith("Expression: The grid where ")
+    facts = expression.removeprefix("Expression: The grid where ").removesuffix(".").split(" and ")
+    assert all(is_true(fact, target) for fact in facts)
+    assert not all(is_true(fact, second) for fact in facts)
+    assert not all(is_true(fact, third) for fact in facts)
+    shown = "\n\n".join(f"No. {i}:\n\n{grids[k]}" for i, k in enumerate(order))
+    answer = say("follower", f"{shown}\n\n{expression}\nWhich one?\n")
+    assert answer == f"Answer: {('first', 'second', 'third')[order.index(0)]}"
+
+
+FRAME = "X X X X X\nX □ □ □ X\nX □ □ □ X\nX □ □ □ X\nX X X X X"
+
+
+@pytest.mark.parametrize(
+    ("second", "third", "facts"),
+    [
+        (
+            "□ □ □ □ □\nX □ □ □ X\nX □ □ □ X\nX □ □ □ X\nX X X X X",
+            "X □ X X X\nX X □ □ X\nX □ □ □ X\nX □ □ □ X\nX X X X X",
+            "row 1 is completely filled",
+        ),
+        (
+            "X X X X X\nX □ X □ X\nX □ □ □ X\nX □ □ □ X\nX X X X X",
+            "X X X X X\nX □ □ □ X\nX □ X □ X\nX □ □ □ X\nX X X X X",
+            "exactly 16 cells are filled",
+        ),
+        (
+            "X X X X X\nX □ X □ X\nX □ □ □ X\nX □ □ □ X\nX X X X X",
+            "X X X X X\nX □ □ □ X\nX □ X □ X\nX □ □ □ X\nX X X X □",
+            "exactly 16 cells are filled and row 5 is completely filled",
+        ),
+    ],
+)
+def test_the_giver_states_the_fewest_and_simplest_facts(
+    second: str, third: str, facts: str
+) -> None:
+    stated = say("giver", "\n\n".join([FRAME, second, third]))
+    assert stated == f"Expression: The grid where {facts}."
+
+
+def test_a_follower_that_learns_nothing_guesses_by_its_seed() -> None:
+    prompt = "\n\n".join([FRAME, FRAME.replace("□", "X"), FRAME.replace("X", "□"), "a ring"])
+    answers = Counter(say("follower", prompt, seed) for seed in range(90))
+    assert set(answers) == {"Answer: first", "Answer: second", "Answer: third"}
+    assert say("follower", prompt, 7) == say("follower", prompt, 7)
+
+
+@pytest.mark.parametrize("role", GAME.role_names())
+@pytest.mark.parametrize(
+    "text",
+    ["", "hello", FRAME, "\n\n".join([FRAME] * 3), "\n\n".join([FRAME] * 3) + "\nrow 1 " * 10**5],
+    ids=["empty", "no grid", "one grid", "equal grids", "long"],
+)
+def test_the_oracles_answer_any_prompt(role: str, text: str) -> None:
+    tag = "Expression:" if role == "giver" else "Answer:"
+    assert say(role, text).startswith(tag)
+
+
+def test_there_are_oracles_for_the_two_roles_only() -> None:
+    with pytest.raises(LookupError, match="no oracle for the role 'judge'"):
+        GAME.oracle("judge")

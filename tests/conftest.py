@@ -1,0 +1,32 @@
+"""Fixtures that more than one area uses."""
+
+from __future__ import annotations
+
+import os
+
+# Before torch is imported: two threads spin against each other on a busy machine.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
+
+from pathlib import Path
+
+import pytest
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+@pytest.fixture(scope="session")
+def parity() -> Path:
+    """The recorded episodes that live beside the repository, where they exist."""
+    folder = REPOSITORY.parent / "shared" / "parity"
+    if not folder.is_dir():
+        pytest.skip("no recorded episodes on this machine")
+    return folder
+
+
+@pytest.fixture(scope="session")
+def smollm() -> Path:
+    """SmolLM2-135M-Instruct as a directory of safetensors, fetched once into a cache."""
+    from smollm import fetch_smollm
+
+    return fetch_smollm()
