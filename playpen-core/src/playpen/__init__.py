@@ -6,6 +6,7 @@ The names here are the public interface for pack authors and notebooks; heavier 
 
 from playpen.conversation import Conversation, Message, Reply, Row, TokenTrace, Trajectory
 from playpen.episode import Episode, Referee, fork, replay
+from playpen.errors import PlaypenError
 from playpen.game import (
     Abort,
     Ask,
@@ -55,6 +56,7 @@ __all__ = [
     "Player",
     "PlayerError",
     "PlayerSpec",
+    "PlaypenError",
     "Program",
     "Referee",
     "Reply",

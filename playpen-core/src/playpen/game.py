@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, c
 
 import msgspec
 
+from playpen.errors import PlaypenError
+
 if TYPE_CHECKING:
     from playpen.conversation import Conversation
     from playpen.episode import Episode
@@ -214,7 +216,7 @@ class Program(Protocol):
         ...
 
 
-class PromptError(Exception):
+class PromptError(PlaypenError):
     """A prompt file is missing, or has a placeholder that no value fills."""
 
 

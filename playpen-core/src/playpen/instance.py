@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import msgspec
 
+from playpen.errors import PlaypenError
+
 if TYPE_CHECKING:
     from playpen.game import Game
 
@@ -20,7 +22,7 @@ BOOKKEEPING = frozenset({"name", "game_name", "experiment_name", "game_instances
 """Keys of an experiment that name it or list its instances: no part of identity or schema."""
 
 
-class InstanceError(ValueError):
+class InstanceError(PlaypenError, ValueError):
     """Instances cannot be read or break their game's schema.  The message names the place."""
 
 

@@ -12,16 +12,17 @@ from urllib.parse import parse_qsl, quote, urlencode
 import msgspec
 
 from playpen.conversation import Conversation, Reply
+from playpen.errors import PlaypenError
 from playpen.game import Game
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
 
-class SpecError(ValueError):
+class SpecError(PlaypenError, ValueError):
     """A player spec cannot be used.  The message names it and says what to do."""
 
 
-class PlayerError(RuntimeError):
+class PlayerError(PlaypenError, RuntimeError):
     """A player failed for reasons that are not its reply's: the episode counts as failed."""
 
 

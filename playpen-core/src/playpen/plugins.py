@@ -12,6 +12,7 @@ import msgspec
 import pluggy
 
 from playpen import hookspecs
+from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.hookspecs import GameSpec, PlayerSpec, RewardSpec, TrainerSpec
 from playpen.player import (
@@ -29,7 +30,7 @@ CORE = "playpen-core"
 SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, TrainerSpec, RewardSpec)
 
 
-class PluginError(LookupError):
+class PluginError(PlaypenError, LookupError):
     """A name is unknown or claimed twice, or what it stands for cannot be imported."""
 
 

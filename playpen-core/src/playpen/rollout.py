@@ -10,6 +10,7 @@ import msgspec
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Failure, Referee, new_episode
+from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.player import Player, PlayerError, did_you_mean
@@ -19,7 +20,7 @@ _BREATH = 0.05
 """Seconds after which an episode of instant players lets the event loop run."""
 
 
-class AssignmentError(ValueError):
+class AssignmentError(PlaypenError, ValueError):
     """Roles and players do not fit the game."""
 
 

@@ -16,6 +16,7 @@ from typing import Any
 import msgspec
 
 from playpen.episode import Episode
+from playpen.errors import PlaypenError
 from playpen.instance import Experiment, Instance
 
 FORMAT = "playpen-run/1"
@@ -23,7 +24,7 @@ MAX_ATTEMPTS = 3
 """An episode that failed this often is not tried again."""
 
 
-class RunError(Exception):
+class RunError(PlaypenError):
     """A run directory cannot be used.  The message names the file, the line and the remedy."""
 
 

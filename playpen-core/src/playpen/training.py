@@ -15,6 +15,7 @@ import msgspec
 from rich.console import Console
 
 from playpen.episode import Episode
+from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.instance import (
     SPLITS,
@@ -31,7 +32,7 @@ from playpen.runner import Cast, create_run, make_cast, play_run
 from playpen.store import Run
 
 
-class ConfigError(ValueError):
+class ConfigError(PlaypenError, ValueError):
     """A training configuration cannot be used.  Names the key, the value and the remedy."""
 
 

@@ -100,6 +100,7 @@ class SFT(Trainer):
             trainer.train(resume_from_checkpoint=last)
         final = run.output / "final"
         trainer.save_model(str(final))
+        (final / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
         learner.tokenizer.save_pretrained(str(final))
         return final
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from playpen.cli import instances, listing, play, runs, train
+from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
 from playpen.plugins import registry
 
@@ -67,28 +68,6 @@ for command in (
     cli.add_command(command)
 
 
-def _known_errors() -> tuple[type[Exception], ...]:
-    """Errors that are the user's to mend: shown as one message, without a traceback."""
-    from playpen.game import PromptError
-    from playpen.instance import InstanceError
-    from playpen.player import PlayerError, SpecError
-    from playpen.plugins import PluginError
-    from playpen.rollout import AssignmentError
-    from playpen.store import RunError
-    from playpen.training import ConfigError
-
-    return (
-        AssignmentError,
-        ConfigError,
-        InstanceError,
-        PlayerError,
-        PluginError,
-        PromptError,
-        RunError,
-        SpecError,
-    )
-
-
 def _exit(message: str, code: int) -> NoReturn:
     click.echo(message, err=True)
     sys.exit(code)
@@ -107,12 +86,11 @@ def main() -> None:
         error.show()
         sys.exit(error.exit_code)
     except Exception as error:
-        known = _known_errors()
         # Errors out of a task group come wrapped.
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
-        if isinstance(cause, known):
+        if isinstance(cause, PlaypenError):
             _exit(f"Error: {cause}", CALLED_WRONGLY)
         raise
     sys.exit(code if isinstance(code, int) else 0)

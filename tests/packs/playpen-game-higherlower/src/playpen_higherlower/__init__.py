@@ -1,0 +1,1 @@
+"""The game `higherlower` for Playpen."""
