@@ -154,7 +154,16 @@ class Episode(msgspec.Struct, omit_defaults=True):
 
     def conversation(self, role: str) -> list[Message]:
         """The chat of one role as it stands at the end, side questions left out."""
+        return self._follow(role)[0].messages
+
+    def turns(self, role: str) -> list[Turn]:
+        """What one role was asked and what it replied, in order, side questions included."""
+        return self._follow(role)[1]
+
+    def _follow(self, role: str) -> tuple[View, list[Turn]]:
         view = View()
+        turns: list[Turn] = []
+        asked: list[Message] = []
         keep = True
         for event in self.events:
             match event:
@@ -164,17 +173,27 @@ class Episode(msgspec.Struct, omit_defaults=True):
                     view.exchange(text, answer)
                 case Ask(r, text, keep=kept) if r == role:
                     keep = kept
+                    question = view.question(text, side=not keep)
+                    asked = [*view.messages, question]
                     if keep:
-                        view.messages.append(view.question(text))
-                case Said(r, reply) if r == role and keep:
-                    view.messages.append(Message("assistant", reply.text, reply))
-        return view.messages
+                        view.messages.append(question)
+                case Said(r, reply) if r == role:
+                    turns.append(Turn(asked, reply, keep))
+                    if keep:
+                        view.messages.append(Message("assistant", reply.text, reply))
+        return view, turns
 
     def trajectory(self, role: str) -> Trajectory | None:
         """The tokens of one role, or `None` if its player did not see tokens."""
-        keep: list[bool] = [e.keep for e in self.events if isinstance(e, Ask) and e.role == role]
-        said = [event.reply for event in self.replies(role)]
-        return trajectory(role, list(zip(said, keep, strict=False)))
+        return trajectory(role, [(turn.reply, turn.keep) for turn in self.turns(role)])
+
+
+class Turn(msgspec.Struct, frozen=True):
+    """One reply with the chat that it answers; `keep` is false for a side question."""
+
+    messages: list[Message]
+    reply: Reply
+    keep: bool
 
 
 class View:
