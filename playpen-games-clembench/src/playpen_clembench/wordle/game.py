@@ -1,0 +1,209 @@
+"""The rules of `wordle`, `wordle_withclue` and `wordle_withcritic`, version 2."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from functools import partial
+from typing import Any, ClassVar
+
+from playpen.episode import Episode
+from playpen.game import (
+    Game,
+    Lose,
+    Metrics,
+    Move,
+    Note,
+    Play,
+    Program,
+    Reward,
+    Role,
+    Round,
+    Success,
+    ask,
+)
+from playpen.instance import Instance
+from playpen_clembench.wordle import feedback, generate, scores
+from playpen_clembench.wordle.reply_format import Answer, read_guess, read_verdict
+from playpen_clembench.wordle.setting import setting_of
+
+GUESSER = Role("guesser", "finds the secret word")
+CRITIC = Role("critic", "says whether a tentative guess fits the clue")
+
+
+class Wordle(Game):
+    """Find a secret word in six guesses; each is answered with a colour for every letter.
+
+    A committed guess is rewarded with its gain in closeness (5 points for a green letter, 3 for a
+    yellow one) as a share of full marks: the rewards of an episode add up to the closeness of the
+    last guess, 1 for the secret word.
+    """
+
+    name = "wordle"
+    roles: ClassVar[tuple[Role, ...]] = (GUESSER,)
+    rules = "2.0"
+    has_clue: ClassVar[bool] = False
+    has_critic: ClassVar[bool] = False
+
+    def play(self, instance: Instance) -> Play:
+        """Guess until the word is found or the guesses are used up."""
+        setting = setting_of(instance)
+        keywords = setting.keywords
+        target = _target(instance)
+        message = self.opening(instance)
+        closeness = 0
+        for number in range(1, setting.rounds + 1):
+            if number > 1:
+                yield Round()
+            guess = yield from self.committed_guess(instance, message, number)
+            marks = feedback.colours(guess, target)
+            shown = feedback.written(guess, marks)
+            yield Note("committed guess", {"guess": guess, "feedback": shown})
+            yield Reward(GUESSER.name, feedback.closeness_gain(marks, closeness))
+            if guess == target:
+                return Success(self.winning_score(number))
+            closeness = feedback.closeness(marks)
+            message = f"{keywords.guess_feedback} {shown}\n\n{keywords.guess_form}"
+        return Lose()
+
+    def opening(self, instance: Instance) -> str:
+        """The first message to the guesser."""
+        return self._prompt("guesser", instance, instance.get("guesser_prompt"))
+
+    def committed_guess(
+        self, instance: Instance, message: str, number: int
+    ) -> Generator[Move, Any, str]:
+        """One round's moves up to the guess that counts."""
+        answer = yield from self.asked_guess(instance, message)
+        return answer.content
+
+    def asked_guess(self, instance: Instance, message: str) -> Generator[Move, Any, Answer]:
+        """Ask for a guess; only an unknown word is asked for again."""
+        setting = setting_of(instance)
+        parse = partial(read_guess, setting=setting)
+        return (yield from ask(GUESSER.name, message, parse, retries=setting.retries))
+
+    def winning_score(self, number: int) -> float:
+        """The main score for finding the word with guess `number`, counted from 1."""
+        return {1: 100, 2: 100, 3: 100, 4: 50, 5: 30}.get(number, 20)
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """The scores of spec section 7, under upstream's names."""
+        return scores.metrics(episode)
+
+    def fingerprint(self, instance: Instance) -> str:
+        """The secret word: the variants share it."""
+        return generate.fingerprint(_target(instance))
+
+    def levels(self) -> tuple[str, ...]:
+        """The two word frequencies, under upstream's names."""
+        return tuple(generate.levels(has_clue=self.has_clue, has_critic=self.has_critic))
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        """Instances from the pack's word bank; see `playpen_clembench.wordle.generate`."""
+        variant = {"has_clue": self.has_clue, "has_critic": self.has_critic}
+        return generate.generate(split, seed=seed, level=level, n=n, **variant)
+
+    def oracle(self, role: str) -> Program:
+        """A program that knows the pack's word bank and keeps to all feedback."""
+        from playpen_clembench.wordle import oracle
+
+        if role not in self.role_names():
+            return super().oracle(role)
+        return oracle.guesser if role == GUESSER.name else oracle.critic
+
+    def _prompt(self, name: str, instance: Instance, given: str | None) -> str:
+        """The experiment's own prompt, or else ours with its tags filled in."""
+        setting = setting_of(instance)
+        keywords = setting.keywords
+        return self.prompt(
+            name,
+            instance,
+            given or None,
+            LENGTH=setting.word_length,
+            ROUNDS=setting.rounds,
+            EXPLANATION=keywords.explanation,
+            GUESS=keywords.guess,
+            FEEDBACK=keywords.guess_feedback,
+            CLUE=keywords.clue,
+            AGREEMENT=keywords.agreement,
+            AGREEMENT_WORD=keywords.agreement_word,
+        )
+
+
+class WordleWithClue(Wordle):
+    """The guesser also gets a clue to the meaning of the word, at the start."""
+
+    name = "wordle_withclue"
+    has_clue = True
+
+    def opening(self, instance: Instance) -> str:
+        """The prompt and the clue."""
+        given = instance.get("guesser_prompt")
+        prompt = self._prompt("guesser_with_clue", instance, given)
+        return f"{prompt}\n\n{_clue_line(instance)}"
+
+    def winning_score(self, number: int) -> float:
+        """100 divided by the number of guesses."""
+        return round(100 / number, 2)
+
+
+class WordleWithCritic(WordleWithClue):
+    """With a clue, and a critic: a guess is tentative until the critic has commented on it."""
+
+    name = "wordle_withcritic"
+    roles = (GUESSER, CRITIC)
+    has_critic = True
+
+    def opening(self, instance: Instance) -> str:
+        """The prompt, which announces the critic, and the clue."""
+        given = instance.get("guesser_prompt")
+        prompt = self._prompt("guesser_with_critic", instance, given)
+        return f"{prompt}\n\n{_clue_line(instance)}"
+
+    def committed_guess(
+        self, instance: Instance, message: str, number: int
+    ) -> Generator[Move, Any, str]:
+        """A tentative guess (which cannot win), the critic's verdict, the guess that counts."""
+        setting = setting_of(instance)
+        keywords = setting.keywords
+        tentative = yield from self.asked_guess(instance, message)
+        yield Note("tentative guess", {"guess": tentative.content})
+
+        question = (
+            f"{_clue_line(instance)}\n"
+            f"{keywords.explanation} {tentative.explanation}\n"
+            f"{keywords.guess} {tentative.content}"
+        )
+        if number == 1:
+            given = instance.get("guesser_critic_prompt")
+            question = f"{self._prompt('critic', instance, given)}\n\n{question}"
+        else:
+            question = f"{question}\n\n{keywords.verdict_form}"
+        parse = partial(read_verdict, setting=setting)
+        verdict = yield from ask(CRITIC.name, question, parse)
+        agrees = verdict.content == keywords.verdicts[0]
+        yield Note("verdict", {"verdict": verdict.content, "agrees": agrees})
+
+        comment = (
+            f"{_clue_line(instance)}\n"
+            f"{keywords.guess_agreement} {verdict.content}\n"
+            f"{keywords.agreement_explanation} {verdict.explanation}\n\n"
+            f"{keywords.guess_form}"
+        )
+        committed = yield from self.asked_guess(instance, comment)
+        return committed.content
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """The scores of spec section 7, the reactions to the critic included."""
+        return scores.critic_metrics(episode)
+
+
+def _target(instance: Instance) -> str:
+    return str(instance["target_word"]).strip().lower()
+
+
+def _clue_line(instance: Instance) -> str:
+    tag = setting_of(instance).keywords.clue
+    return f"{tag} {str(instance['target_word_clue']).strip()}"
