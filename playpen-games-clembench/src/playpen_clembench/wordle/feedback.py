@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 from typing import Literal, TypeAlias, cast
 
 Colour: TypeAlias = Literal["green", "yellow", "red"]
@@ -14,6 +15,7 @@ _POINTS: dict[Colour, int] = {"green": 5, "yellow": 3, "red": 0}
 _MARKED_LETTER = re.compile(r"(\S)<(green|yellow|red)>")
 
 
+@lru_cache(maxsize=1 << 16)
 def colours(guess: str, target: str) -> tuple[Colour, ...]:
     """The colour of each letter of a guess.
 

@@ -24,6 +24,9 @@ OPENERS = ("crate", "raise", "alert", "crane", "trade", "trail")
 _COMPARED = 40
 """How many of the words that fit are compared as the next guess."""
 
+_VARIANTS = 16
+"""In how many ways the same situation is answered."""
+
 _REMEMBERED = 20_000
 """How many histories keep their lists of words; enough for every episode on the bank."""
 
@@ -31,13 +34,38 @@ History: TypeAlias = tuple[str, ...]
 """The feedback on the committed guesses, in order, each as the guesser reads it."""
 
 
+class _Situation(NamedTuple):
+    """What the guesser knows.
+
+    Attributes:
+        history: the feedback so far.
+        refused: words that the game does not accept.
+        clue: the clue, "" if there is none.
+        proposed: the tentative guess that the critic has commented on in this round.
+        agreed: whether the critic agreed with it.
+        refused_now: the word that was refused just now.
+    """
+
+    history: History
+    refused: frozenset[str]
+    clue: str
+    proposed: str | None
+    agreed: bool
+    refused_now: str | None
+
+
 # --- the two players -----------------------------------------------------------------------------
 
 
 def guesser(conversation: Conversation) -> str:
     """Guess a word that fits everything known; the clue's word first, then what splits best."""
-    rng = random.Random(conversation.seed)
-    known = _situation(conversation)
+    return _answer(_situation(conversation), conversation.seed % _VARIANTS)
+
+
+@lru_cache(maxsize=_REMEMBERED)
+def _answer(known: _Situation, variant: int) -> str:
+    """What the guesser says; each variant chooses its words by chances of its own."""
+    rng = random.Random(variant)
     solution = _solutions().get(known.clue)
     avoid = {*known.refused, *(_guess_of(line) for line in known.history)}
     if known.proposed is not None:
@@ -83,26 +111,6 @@ def _reply(reason: str, tag: str, content: str) -> str:
 
 
 # --- what a conversation tells -------------------------------------------------------------------
-
-
-class _Situation(NamedTuple):
-    """What the guesser knows.
-
-    Attributes:
-        history: the feedback so far.
-        refused: words that the game does not accept.
-        clue: the clue, "" if there is none.
-        proposed: the tentative guess that the critic has commented on in this round.
-        agreed: whether the critic agreed with it.
-        refused_now: the word that was refused just now.
-    """
-
-    history: History
-    refused: frozenset[str]
-    clue: str
-    proposed: str | None
-    agreed: bool
-    refused_now: str | None
 
 
 def _situation(conversation: Conversation) -> _Situation:
