@@ -1,0 +1,381 @@
+"""Generation with a transformers model: one worker thread, one batch that rows join and leave.
+
+A new request joins the batch that is being generated at its next step, and a finished one leaves
+it at once: nobody waits for the longest reply of a batch.
+"""
+
+from __future__ import annotations
+
+import atexit
+import inspect
+import random
+import threading
+import weakref
+from collections import deque
+from collections.abc import Sequence
+from concurrent.futures import Future, InvalidStateError
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from typing import Any, NamedTuple
+
+import torch
+from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
+from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
+
+from playpen.player import PlayerError
+
+
+@dataclass(eq=False, slots=True)
+class Request:
+    """A reply to generate, and what was generated so far.
+
+    Attributes:
+        ids: what the model reads first.
+        limit: most tokens to sample.
+        stops: ids after which the reply is complete.
+        temperature, top_p, top_k: as in `HuggingFaceOptions`.
+        batch_size: most rows of a batch that it takes part in.
+        chance: source of one number in [0, 1) for each token.
+        sampled: ids sampled, a stop included.
+        logprobs: log-probability of each sampled id: after temperature (1 where the temperature
+            is 0), before the cuts of `top_k` and `top_p`.
+        done: resolved when the reply is complete.
+    """
+
+    ids: Sequence[int]
+    limit: int
+    stops: frozenset[int]
+    temperature: float
+    top_p: float
+    top_k: int
+    batch_size: int
+    chance: random.Random
+    sampled: list[int] = field(default_factory=list)
+    logprobs: list[float] = field(default_factory=list)
+    done: Future[None] = field(default_factory=Future)
+
+    @property
+    def length(self) -> int:
+        """How many ids are in the cache: all but the last one sampled."""
+        return len(self.ids) + len(self.sampled) - 1
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing more is to be sampled."""
+        return len(self.sampled) >= self.limit or (
+            bool(self.sampled) and self.sampled[-1] in self.stops
+        )
+
+    @property
+    def finished(self) -> bool:
+        """Whether the reply is complete, or nobody waits for it any longer."""
+        return self.complete or self.done.cancelled()
+
+    def resolve(self, error: Exception | None = None) -> None:
+        """Tell who waits, unless they have given up."""
+        try:
+            if error is None:
+                self.done.set_result(None)
+            else:
+                self.done.set_exception(error)
+        except InvalidStateError:
+            pass
+
+
+class Engine:
+    """A loaded model and the worker thread that generates with it.
+
+    Attributes:
+        positions: how many ids the model can read and write together.
+        stops: ids that end a reply, by the model's generation configuration.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.name = name
+        config = model.config.get_text_config(decoder=True)
+        self.positions: int = getattr(config, "max_position_embeddings", None) or 2**31
+        self.stops = _stops(model)
+        self._users = 0
+        self._lock = threading.Lock()
+        self._inbox: SimpleQueue[Request | None] | None = None
+        self._worker: threading.Thread | None = None
+
+    def submit(self, request: Request) -> Future[None]:
+        """Queue a request; its future is resolved by the worker.
+
+        The future raises `PlayerError` if generation fails.
+
+        Raises:
+            PlayerError: the model is in training mode (dropout, no cache of keys and values).
+        """
+        if self.model.training:
+            raise PlayerError(f"hf:{self.name} is in training mode; call model.eval() before play")
+        with self._lock:
+            if self._inbox is None:
+                self._inbox = SimpleQueue()
+                # The thread must not hold the engine: then nobody could ever let go of it.
+                arguments = (_Batch(self.model), self._inbox, self.name)
+                self._worker = threading.Thread(
+                    target=_work, args=arguments, name=f"hf:{self.name}", daemon=True
+                )
+                _workers[self._worker] = self._inbox
+                self._worker.start()
+                weakref.finalize(self, self._inbox.put, None)
+            self._inbox.put(request)
+        return request.done
+
+    def acquire(self) -> None:
+        """Count a player that uses the engine."""
+        with self._lock:
+            self._users += 1
+
+    def release(self) -> None:
+        """Count a player less; when the last one goes, stop the worker and wait for its end."""
+        with self._lock:
+            self._users -= 1
+            if self._users or self._inbox is None:
+                return
+            self._inbox.put(None)
+            worker, self._inbox, self._worker = self._worker, None, None
+        assert worker is not None
+        worker.join()
+
+
+_workers: dict[threading.Thread, SimpleQueue[Request | None]] = {}
+"""The running workers and their inboxes."""
+
+
+@atexit.register
+def _stop_workers() -> None:
+    """Let no worker run into the end of the interpreter, where torch would crash it."""
+    for worker, inbox in list(_workers.items()):
+        inbox.put(None)
+        worker.join()
+
+
+def _stops(model: PreTrainedModel) -> frozenset[int]:
+    configured = getattr(model.generation_config, "eos_token_id", None)
+    if configured is None:
+        return frozenset()
+    return frozenset([configured] if isinstance(configured, int) else configured)
+
+
+def _work(batch: _Batch, inbox: SimpleQueue[Request | None], name: str) -> None:
+    """Generate for whoever waits until `None` arrives: the body of the worker thread."""
+    waiting: deque[Request] = deque()
+    while True:
+        try:
+            while True:
+                arrived = inbox.get(block=not (waiting or batch.rows))
+                if arrived is None:
+                    for request in [*waiting, *batch.rows]:
+                        request.resolve(PlayerError(f"hf:{name} was closed"))
+                    del _workers[threading.current_thread()]
+                    return
+                waiting.append(arrived)
+        except Empty:
+            pass
+        joining = batch.admit(waiting)
+        try:
+            if joining:
+                batch.join(joining)
+            if batch.rows:
+                batch.step()
+        except Exception as error:  # whoever waits must learn of it
+            for request in [*joining, *batch.rows]:
+                request.resolve(PlayerError(f"hf:{name}: generation failed: {_failure(error)}"))
+            batch.clear()
+
+
+def _failure(error: Exception) -> str:
+    if isinstance(error, torch.OutOfMemoryError):
+        return "the device is out of memory; lower batch_size or max_new_tokens"
+    lines = str(error).strip().splitlines()
+    return ": ".join([type(error).__name__, *lines[:1]])
+
+
+class _Batch:
+    """The rows that are generated together.
+
+    Rows are aligned at their ends: in a cache of S columns a row of n ids fills the last n.  Every
+    row's last sampled id is not in the cache yet; it is what the next step feeds.
+    """
+
+    def __init__(self, model: PreTrainedModel) -> None:
+        self.rows: list[Request] = []
+        self._model = model
+        self._device = model.device
+        # Layers that keep all keys can be joined, compacted and trimmed (sliding windows are kept
+        # by the mask); other kinds of memory (linear attention) stay as they are from start to end.
+        kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
+        self._flexible = kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
+        self._cache = self._new_cache()
+        keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        self._last_only = {"logits_to_keep": 1} if keeps else {}
+
+    def _new_cache(self) -> DynamicCache:
+        return DynamicCache() if self._flexible else DynamicCache(config=self._model.config)
+
+    def admit(self, waiting: deque[Request]) -> list[Request]:
+        """Take from the queue who can join now, in order."""
+        admitted: list[Request] = []
+        if self.rows and not self._flexible:
+            return admitted
+        size = min((row.batch_size for row in self.rows), default=2**31)
+        while waiting:
+            size = min(size, waiting[0].batch_size)
+            if len(self.rows) + len(admitted) >= size:
+                break
+            request = waiting.popleft()
+            if not request.done.cancelled():
+                admitted.append(request)
+        return admitted
+
+    @torch.no_grad()
+    def join(self, rows: list[Request]) -> None:
+        """Feed the ids of new rows and sample their first tokens."""
+        width = max(len(row.ids) for row in rows)
+        padding = [[0] * (width - len(row.ids)) for row in rows]
+        ids = [pad + list(row.ids) for pad, row in zip(padding, rows, strict=True)]
+        positions = [
+            pad + list(range(len(row.ids))) for pad, row in zip(padding, rows, strict=True)
+        ]
+        cache = self._new_cache()
+        self._advance(rows, cache, ids, positions, width)
+        if self.rows:
+            self._merge(cache)
+        else:
+            self._cache = cache
+        self.rows += rows
+        self._drop_finished()
+
+    @torch.no_grad()
+    def step(self) -> None:
+        """Feed every row's last token and sample the next one."""
+        ids = [[row.sampled[-1]] for row in self.rows]
+        positions = [[row.length] for row in self.rows]
+        self._advance(self.rows, self._cache, ids, positions, self._cache.get_seq_length() + 1)
+        self._drop_finished()
+
+    def _advance(
+        self,
+        rows: list[Request],
+        cache: DynamicCache,
+        ids: list[list[int]],
+        positions: list[list[int]],
+        width: int,
+    ) -> None:
+        """Run the model on `ids` (rows x new ids) and sample one token for each row.
+
+        `width` is the number of the cache's columns afterwards.
+        """
+        lengths = torch.tensor([positions_of_row[-1] + 1 for positions_of_row in positions])
+        mask = torch.arange(width) >= width - lengths[:, None]
+        output = self._model(
+            input_ids=torch.tensor(ids, device=self._device),
+            attention_mask=mask.long().to(self._device),
+            position_ids=torch.tensor(positions, device=self._device),
+            past_key_values=cache,
+            use_cache=True,
+            **self._last_only,
+        )
+        tokens, logprobs = sample(output.logits[:, -1].float(), rows)
+        for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
+            if not row.complete:  # rows that could not be dropped go on unheard
+                row.sampled.append(token)
+                row.logprobs.append(logprob)
+
+    def _merge(self, cache: DynamicCache) -> None:
+        """Put the rows of another cache below those of ours."""
+        ours, theirs = self._cache.get_seq_length(), cache.get_seq_length()
+        layers: list[Any] = self._cache.layers
+        for layer, other in zip(layers, cache.layers, strict=True):
+            for name in ("keys", "values"):
+                above = _widen(getattr(layer, name), theirs - ours)
+                below = _widen(getattr(other, name), ours - theirs)
+                setattr(layer, name, torch.cat([above, below]))
+
+    def _drop_finished(self) -> None:
+        for row in self.rows:
+            if row.finished:
+                row.resolve()
+        going = [number for number, row in enumerate(self.rows) if not row.finished]
+        if not going:
+            self.clear()
+        elif self._flexible and len(going) < len(self.rows):
+            self._cache.batch_select_indices(torch.tensor(going, device=self._device))
+            self.rows = [self.rows[number] for number in going]
+            unused = self._cache.get_seq_length() - max(row.length for row in self.rows)
+            layers: list[Any] = self._cache.layers
+            for layer in layers:
+                layer.keys = layer.keys[:, :, unused:]
+                layer.values = layer.values[:, :, unused:]
+
+    def clear(self) -> None:
+        """Forget all rows."""
+        self.rows = []
+        self._cache = self._new_cache()
+
+
+def _widen(states: torch.Tensor, columns: int) -> torch.Tensor:
+    """Put empty columns before states of the shape (rows, heads, columns, size)."""
+    return torch.nn.functional.pad(states, (0, 0, columns, 0)) if columns > 0 else states
+
+
+class Sampled(NamedTuple):
+    """One token for each row, and its log-probability."""
+
+    tokens: list[int]
+    logprobs: list[float]
+
+
+def sample(logits: torch.Tensor, rows: Sequence[Request]) -> Sampled:
+    """Choose the next token of each row.
+
+    Args:
+        logits: rows x vocabulary, float32.
+        rows: temperature, cuts and source of chance of each row.
+
+    Raises:
+        ArithmeticError: the logits hold no usable numbers.
+    """
+    device = logits.device
+    temperatures = torch.tensor([row.temperature or 1.0 for row in rows], device=device)
+    # Shifted first, so that a very low temperature does not overflow.
+    shifted = logits - logits.amax(dim=-1, keepdim=True)
+    logprobs = torch.log_softmax(shifted / temperatures[:, None], dim=-1)
+    chosen = logits.argmax(dim=-1)
+    drawing = [number for number, row in enumerate(rows) if row.temperature > 0]
+    if drawing:
+        drawn = _draw(logprobs[drawing].exp(), [rows[number] for number in drawing])
+        chosen[drawing] = drawn
+    picked = logprobs.gather(-1, chosen[:, None])[:, 0]
+    if not torch.isfinite(picked).all():
+        raise ArithmeticError("the model gave no finite probabilities; try dtype=float32")
+    return Sampled(chosen.tolist(), picked.tolist())
+
+
+def _draw(probabilities: torch.Tensor, rows: Sequence[Request]) -> torch.Tensor:
+    """Draw by inversion: the first token at which the running sum passes the row's number."""
+    device = probabilities.device
+    exact = torch.float32 if device.type == "mps" else torch.float64
+    weights, order = probabilities.to(exact), None
+    vocabulary = weights.shape[-1]
+    if any(row.top_p < 1 or 0 < row.top_k < vocabulary for row in rows):
+        weights, order = weights.sort(dim=-1, descending=True, stable=True)
+        top_p = torch.tensor([row.top_p for row in rows], device=device, dtype=exact)
+        top_k = torch.tensor([row.top_k or vocabulary for row in rows], device=device)
+        # The token at which the sum reaches top_p is still in; so there is always one.
+        before = weights.cumsum(dim=-1) - weights
+        within = (before < top_p[:, None]) | (top_p[:, None] == 1)
+        within &= torch.arange(vocabulary, device=device) < top_k[:, None]
+        weights = weights * within
+    sums = weights.cumsum(dim=-1)
+    numbers = torch.tensor([row.chance.random() for row in rows], device=device, dtype=exact)
+    places = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
+    places = places.clamp(max=vocabulary - 1)
+    return (places if order is None else order.gather(-1, places))[:, 0]
