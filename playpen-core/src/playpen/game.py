@@ -10,7 +10,8 @@ from __future__ import annotations
 import importlib.resources
 import re
 from collections.abc import Callable, Generator, Mapping, Sequence
-from functools import cache
+from functools import cache, lru_cache
+from itertools import chain
 from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
 
 import msgspec
@@ -228,7 +229,16 @@ def fill(template: str, values: Mapping[str, object]) -> str:
 
     Names without a value stay as they are (texts that an instance brings may hold dollar signs).
     """
-    return _PLACEHOLDER.sub(lambda m: str(values.get(m[1], m[0])), template)
+    literals, names = _parts(template)
+    filled = [str(values[name]) if name in values else f"${name}$" for name in names]
+    return "".join(chain.from_iterable(zip(literals, [*filled, ""], strict=True)))
+
+
+@lru_cache(maxsize=1024)
+def _parts(template: str) -> tuple[list[str], list[str]]:
+    """The texts between the placeholders of a template, and the placeholders' names."""
+    parts = _PLACEHOLDER.split(template)
+    return parts[::2], parts[1::2]
 
 
 def _resource(package: str, *parts: str) -> str | None:

@@ -207,6 +207,8 @@ def play_run(
         if any(player.serial for player in players.values()):
             limit = 1
 
+        observed = bool(hook.playpen_episode_finished.get_hookimpls())
+
         def record(episode: Episode) -> None:
             writer.append(episode)
             if episode.failure is None:
@@ -214,7 +216,8 @@ def play_run(
                 tally.remaining -= 1
             else:
                 tally.failed += 1
-            hook.playpen_episode_finished(run=run, episode=episode)
+            if observed:
+                hook.playpen_episode_finished(run=run, episode=episode)
             finished(episode)
 
         async def sitting() -> None:

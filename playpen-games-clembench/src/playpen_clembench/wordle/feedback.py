@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
 from functools import lru_cache
 from typing import Literal, TypeAlias, cast
 
@@ -35,7 +34,8 @@ def colours(guess: str, target: str) -> tuple[Colour, ...]:
     return tuple(marks)
 
 
-def written(guess: str, marks: Iterable[Colour]) -> str:
+@lru_cache(maxsize=1 << 16)
+def written(guess: str, marks: tuple[Colour, ...]) -> str:
     """The feedback as players see it: ``s<yellow> c<red> o<red> n<red> e<green>``."""
     return " ".join(f"{letter}<{colour}>" for letter, colour in zip(guess, marks, strict=True))
 
@@ -45,12 +45,13 @@ def read(feedback: str) -> Marked:
     return cast("Marked", _MARKED_LETTER.findall(feedback))
 
 
-def closeness(marks: Iterable[Colour]) -> int:
+@lru_cache(maxsize=1 << 12)
+def closeness(marks: tuple[Colour, ...]) -> int:
     """5 for each green letter and 3 for each yellow one: 0 to 25 for five letters."""
     return sum(_POINTS[colour] for colour in marks)
 
 
-def closeness_gain(marks: Sequence[Colour], before: int) -> float:
+def closeness_gain(marks: tuple[Colour, ...], before: int) -> float:
     """Change in closeness since the last guess, as a share of full marks: -1 to 1."""
     return (closeness(marks) - before) / (_POINTS["green"] * len(marks))
 

@@ -24,7 +24,7 @@ from playpen.game import (
 from playpen.instance import Instance
 from playpen_clembench.wordle import feedback, generate, scores
 from playpen_clembench.wordle.reply_format import Answer, read_guess, read_verdict
-from playpen_clembench.wordle.setting import setting_of
+from playpen_clembench.wordle.setting import Setting, setting_of
 
 GUESSER = Role("guesser", "finds the secret word")
 CRITIC = Role("critic", "says whether a tentative guess fits the clue")
@@ -49,12 +49,12 @@ class Wordle(Game):
         setting = setting_of(instance)
         keywords = setting.keywords
         target = _target(instance)
-        message = self.opening(instance)
+        message = self.opening(setting, instance)
         closeness = 0
         for number in range(1, setting.rounds + 1):
             if number > 1:
                 yield Round()
-            guess = yield from self.committed_guess(instance, message, number)
+            guess = yield from self.committed_guess(setting, instance, message, number)
             marks = feedback.colours(guess, target)
             shown = feedback.written(guess, marks)
             yield Note("committed guess", {"guess": guess, "feedback": shown})
@@ -65,20 +65,19 @@ class Wordle(Game):
             message = f"{keywords.guess_feedback} {shown}\n\n{keywords.guess_form}"
         return Lose()
 
-    def opening(self, instance: Instance) -> str:
+    def opening(self, setting: Setting, instance: Instance) -> str:
         """The first message to the guesser."""
-        return self._prompt("guesser", instance, instance.get("guesser_prompt"))
+        return self._prompt(setting, "guesser", instance, instance.get("guesser_prompt"))
 
     def committed_guess(
-        self, instance: Instance, message: str, number: int
+        self, setting: Setting, instance: Instance, message: str, number: int
     ) -> Generator[Move, Any, str]:
         """One round's moves up to the guess that counts."""
-        answer = yield from self.asked_guess(instance, message)
+        answer = yield from self.asked_guess(setting, message)
         return answer.content
 
-    def asked_guess(self, instance: Instance, message: str) -> Generator[Move, Any, Answer]:
+    def asked_guess(self, setting: Setting, message: str) -> Generator[Move, Any, Answer]:
         """Ask for a guess; only an unknown word is asked for again."""
-        setting = setting_of(instance)
         parse = partial(read_guess, setting=setting)
         return (yield from ask(GUESSER.name, message, parse, retries=setting.retries))
 
@@ -113,9 +112,8 @@ class Wordle(Game):
             return super().oracle(role)
         return oracle.guesser if role == GUESSER.name else oracle.critic
 
-    def _prompt(self, name: str, instance: Instance, given: str | None) -> str:
+    def _prompt(self, setting: Setting, name: str, instance: Instance, given: str | None) -> str:
         """The experiment's own prompt, or else ours with its tags filled in."""
-        setting = setting_of(instance)
         keywords = setting.keywords
         return self.prompt(
             name,
@@ -138,11 +136,11 @@ class WordleWithClue(Wordle):
     name = "wordle_withclue"
     has_clue = True
 
-    def opening(self, instance: Instance) -> str:
+    def opening(self, setting: Setting, instance: Instance) -> str:
         """The prompt and the clue."""
         given = instance.get("guesser_prompt")
-        prompt = self._prompt("guesser_with_clue", instance, given)
-        return f"{prompt}\n\n{_clue_line(instance)}"
+        prompt = self._prompt(setting, "guesser_with_clue", instance, given)
+        return f"{prompt}\n\n{_clue_line(setting, instance)}"
 
     def winning_score(self, number: int) -> float:
         """100 divided by the number of guesses."""
@@ -156,29 +154,28 @@ class WordleWithCritic(WordleWithClue):
     roles = (GUESSER, CRITIC)
     has_critic = True
 
-    def opening(self, instance: Instance) -> str:
+    def opening(self, setting: Setting, instance: Instance) -> str:
         """The prompt, which announces the critic, and the clue."""
         given = instance.get("guesser_prompt")
-        prompt = self._prompt("guesser_with_critic", instance, given)
-        return f"{prompt}\n\n{_clue_line(instance)}"
+        prompt = self._prompt(setting, "guesser_with_critic", instance, given)
+        return f"{prompt}\n\n{_clue_line(setting, instance)}"
 
     def committed_guess(
-        self, instance: Instance, message: str, number: int
+        self, setting: Setting, instance: Instance, message: str, number: int
     ) -> Generator[Move, Any, str]:
         """A tentative guess (which cannot win), the critic's verdict, the guess that counts."""
-        setting = setting_of(instance)
         keywords = setting.keywords
-        tentative = yield from self.asked_guess(instance, message)
+        tentative = yield from self.asked_guess(setting, message)
         yield Note("tentative guess", {"guess": tentative.content})
 
         question = (
-            f"{_clue_line(instance)}\n"
+            f"{_clue_line(setting, instance)}\n"
             f"{keywords.explanation} {tentative.explanation}\n"
             f"{keywords.guess} {tentative.content}"
         )
         if number == 1:
             given = instance.get("guesser_critic_prompt")
-            question = f"{self._prompt('critic', instance, given)}\n\n{question}"
+            question = f"{self._prompt(setting, 'critic', instance, given)}\n\n{question}"
         else:
             question = f"{question}\n\n{keywords.verdict_form}"
         parse = partial(read_verdict, setting=setting)
@@ -187,12 +184,12 @@ class WordleWithCritic(WordleWithClue):
         yield Note("verdict", {"verdict": verdict.content, "agrees": agrees})
 
         comment = (
-            f"{_clue_line(instance)}\n"
+            f"{_clue_line(setting, instance)}\n"
             f"{keywords.guess_agreement} {verdict.content}\n"
             f"{keywords.agreement_explanation} {verdict.explanation}\n\n"
             f"{keywords.guess_form}"
         )
-        committed = yield from self.asked_guess(instance, comment)
+        committed = yield from self.asked_guess(setting, comment)
         return committed.content
 
     def metrics(self, episode: Episode) -> Metrics:
@@ -204,6 +201,5 @@ def _target(instance: Instance) -> str:
     return str(instance["target_word"]).strip().lower()
 
 
-def _clue_line(instance: Instance) -> str:
-    tag = setting_of(instance).keywords.clue
-    return f"{tag} {str(instance['target_word_clue']).strip()}"
+def _clue_line(setting: Setting, instance: Instance) -> str:
+    return f"{setting.keywords.clue} {str(instance['target_word_clue']).strip()}"

@@ -84,7 +84,7 @@ def _round_scores(feedbacks: Sequence[str], aborted: bool) -> dict[str, dict[str
         strategies.append(feedback.strategy(before, "".join(letter for letter, _ in now)))
     return {
         str(key): {
-            "Closeness Score": feedback.closeness(colour for _, colour in letters),
+            "Closeness Score": feedback.closeness(tuple(colour for _, colour in letters)),
             "Strategy Score": value,
         }
         for key, (letters, value) in enumerate(zip(marked, strategies, strict=True), start=1)
