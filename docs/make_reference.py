@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import click
@@ -16,6 +16,7 @@ import msgspec
 from playpen import hookspecs
 from playpen.cli import cli
 from playpen.plugins import get_game, load, registry
+from playpen.report.options import options_of
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/make_reference.py from the code; do not edit. -->\n\n"
@@ -27,7 +28,7 @@ def hooks_page() -> str:
     for name, function in inspect.getmembers(hookspecs, inspect.isfunction):
         if name.startswith("playpen_"):
             parts += [
-                f"### `{name}{inspect.signature(function)}`\n",
+                f"### `{name}{_signature(function)}`\n",
                 inspect.cleandoc(function.__doc__ or "") + "\n",
             ]
     parts.append("## Specs\n")
@@ -40,6 +41,10 @@ def hooks_page() -> str:
                 f"Fields: {fields}.\n",
             ]
     return NOTE + "\n".join(parts)
+
+
+def _signature(function: Callable[..., object]) -> str:
+    return str(inspect.signature(function)).replace("'", "")
 
 
 def games_page() -> str:
@@ -71,13 +76,12 @@ def trainers_page() -> str:
         spec, owner = claims[0]
         if owner != "playpen-trainers":
             continue
-        options = load(spec.path, what=name).Options
+        options = options_of(load(spec.path, what=name).Options)
         parts += [
             f"## `{name}`\n",
             f"{spec.summary[0].upper()}{spec.summary[1:]}.\n",
-            inspect.cleandoc(options.__doc__ or "") + "\n",
-            "| option | default |\n|---|---|",
-            *(f"| `{f.name}` | `{f.default!r}` |" for f in msgspec.structs.fields(options)),
+            "| option | default | what it does |\n|---|---|---|",
+            *(f"| `{o.name}` | `{o.default}` | {o.meaning} |" for o in options),
             "",
         ]
     return NOTE + "\n".join(parts)

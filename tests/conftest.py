@@ -27,6 +27,6 @@ def parity() -> Path:
 @pytest.fixture(scope="session")
 def smollm() -> Path:
     """SmolLM2-135M-Instruct as a directory of safetensors, fetched once into a cache."""
-    from smollm import fetch_smollm
+    from tests.smollm import fetch_smollm
 
     return fetch_smollm()

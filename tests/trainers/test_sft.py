@@ -7,9 +7,6 @@ from pathlib import Path
 
 import pytest
 import torch
-from playpen_trainers import sft as sft_module
-from playpen_trainers.data import IGNORED, imitation_rows, role_rows
-from playpen_trainers.tiny import make_tiny_model, word_tokenizer
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from playpen import Ask, Experiment, Game, Instance, Reply, Role, Success, get_game, make_player
@@ -26,6 +23,9 @@ from playpen.training import (
     TrainConfig,
     train,
 )
+from playpen_trainers import sft as sft_module
+from playpen_trainers.data import IGNORED, imitation_rows, role_rows
+from playpen_trainers.tiny import make_tiny_model, word_tokenizer
 
 FAST = {"num_train_epochs": 1, "per_device_train_batch_size": 16, "learning_rate": 4e-3}
 
@@ -54,7 +54,7 @@ def interview_episode():
 
 
 def interview_chat():
-    words = "one two three aside alpha beta gamma delta hidden".split()
+    words = ["one", "two", "three", "aside", "alpha", "beta", "gamma", "delta", "hidden"]
     return ChatFormat(word_tokenizer(words))
 
 

@@ -12,6 +12,7 @@ from typing import NoReturn
 import click
 
 from playpen.cli import instances, listing, play, runs, train
+from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
 from playpen.plugins import registry
@@ -19,26 +20,6 @@ from playpen.plugins import registry
 FOUND_PROBLEMS = 1
 CALLED_WRONGLY = 2
 INTERRUPTED = 130
-ELSEWHERE = {"demo": "playpen-trainers playpen-games-clembench"}
-"""Commands that other distributions bring, and what to install for them."""
-
-
-class Commands(click.Group):
-    """A group that suggests the nearest command."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the command, or say what was probably meant."""
-        name = args[0]
-        if self.get_command(ctx, name) is None and not name.startswith("-"):
-            if name in ELSEWHERE:
-                ctx.fail(
-                    f"the command {name!r} comes with other distributions: "
-                    f"pip install {ELSEWHERE[name]}"
-                )
-            ctx.fail(f"no such command {name!r}{did_you_mean(name, self.list_commands(ctx))}")
-        return super().resolve_command(ctx, args)
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -69,22 +50,34 @@ for command in (
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    click.echo(message, err=True)
+    from playpen.report.inert import inert
+
+    click.echo(inert(message), err=True)
     sys.exit(code)
+
+
+def _in_one_line(error: click.ClickException) -> str:
+    """What click found wrong with the call, and where to read on."""
+    message = error.format_message()
+    if isinstance(error, click.NoSuchOption):
+        # click itself suggests everything that is vaguely alike.
+        similar = did_you_mean(error.option_name, error.possibilities or ())
+        message = f"no such option {error.option_name!r}{similar}"
+    ctx = error.ctx if isinstance(error, click.UsageError) else None
+    return f"{message} (see {ctx.command_path} --help)" if ctx else message
 
 
 def main() -> None:
     """Entry point of the ``playpen`` script."""
     registry().manager.hook.playpen_commands(cli=cli)
     try:
-        code = cli.main(standalone_mode=False)
+        code = cli.main(prog_name="playpen", standalone_mode=False)
     except click.exceptions.Abort:
         _exit("Interrupted.", INTERRUPTED)
     except KeyboardInterrupt:
         _exit("Interrupted.", INTERRUPTED)
     except click.ClickException as error:
-        error.show()
-        sys.exit(error.exit_code)
+        _exit(f"Error: {_in_one_line(error)}", error.exit_code)
     except Exception as error:
         # Errors out of a task group come wrapped.
         cause: BaseException = error

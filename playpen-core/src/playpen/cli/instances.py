@@ -6,12 +6,13 @@ from pathlib import Path
 
 import click
 
-from playpen.cli.names import complete_games
+from playpen.cli.names import Commands, complete_games
+from playpen.cli.output import write_output
 from playpen.instance import READY_SEED, SPLITS
 from playpen.plugins import get_game
 
 
-@click.group()
+@click.group(cls=Commands)
 def instances() -> None:
     """Make, check and import instances."""
 
@@ -36,8 +37,7 @@ def generate(
     rules = get_game(game)
     document = rules.generate(split, seed=seed, level=level, n=count)
     found = parse_instances(document, rules, source=f"{game} generator", split=split)
-    output.parent.mkdir(parents=True, exist_ok=True)
-    output.write_bytes(msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    write_output(output, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     click.echo(f"{len(found)} instances of {game} ({split} split) are in {output}")
 
 
@@ -45,7 +45,10 @@ def generate(
 @click.argument("file", type=click.Path(exists=True, dir_okay=False))
 @click.option("--game", required=True, shell_complete=complete_games, help="Whose schema to use.")
 def validate(file: str, game: str) -> None:
-    """Check an instances FILE against its game's schema; exit code 1 if it breaks it."""
+    """Check an instances FILE against its game's schema.
+
+    Exit code 1 if it breaks it.
+    """
     from playpen.instance import InstanceError, read_instances
 
     try:

@@ -6,20 +6,35 @@ from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
 import click
+from click.shell_completion import CompletionItem
 
-from playpen.cli.names import complete_games
-from playpen.plugins import PluginError, SpecT, get_game, registry
+from playpen.cli.names import complete_games, complete_players, complete_trainers
+from playpen.plugins import PluginError, SpecT, get_game, load, registry
 
 if TYPE_CHECKING:
+    import msgspec
     from rich.table import Table
 
 KINDS = ("games", "players", "trainers", "packs")
 
 
+def _shown(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
+    """Games, or after ``trainer`` the trainers, or after ``player`` the schemes."""
+    words = ctx.params.get("what") or ()
+    if words == ("trainer",):
+        return complete_trainers(ctx, parameter, incomplete)
+    if words == ("player",):
+        return complete_players(ctx, parameter, incomplete)
+    return complete_games(ctx, parameter, incomplete)
+
+
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 def list_command(kind: str | None) -> None:
-    """List what is installed: games, players, trainers, packs (all, without an argument)."""
+    """List the installed games, players, trainers and packs.
+
+    With an argument, only that kind.
+    """
     from rich.console import Console
 
     console = Console()
@@ -75,54 +90,113 @@ def _claims(table: dict[str, list[tuple[SpecT, str]]]) -> Iterator[tuple[SpecT, 
 
 
 @click.command()
-@click.argument("game", shell_complete=complete_games)
-def show(game: str) -> None:
-    """Show a game: its rules in short, its roles, its levels and its splits."""
+@click.argument(
+    "what", nargs=-1, required=True, metavar="[game|trainer|player] NAME", shell_complete=_shown
+)
+def show(what: tuple[str, ...]) -> None:
+    """Show a game with its roles, levels and splits, or the options of a trainer or player.
+
+    \b
+    playpen show taboo
+    playpen show trainer sft
+    playpen show player hf
+    """
+    kinds = {"game": show_game, "trainer": show_trainer, "player": show_player}
+    if len(what) == 1:
+        show_game(what[0])
+    elif len(what) == 2 and what[0] in kinds:
+        kinds[what[0]](what[1])
+    else:
+        raise click.UsageError("write playpen show NAME, or playpen show game|trainer|player NAME")
+
+
+def show_game(name: str) -> None:
+    """What a game is, who plays in it, and how many instances there are."""
     from rich.console import Console
     from rich.text import Text
 
     from playpen.instance import SPLITS, ready_instances
     from playpen.report.tables import plain_table
 
-    rules = get_game(game)
+    game = get_game(name)
     plugins = registry()
-    spec = plugins.find("game", plugins.games, game)
+    spec = plugins.find("game", plugins.games, name)
     console = Console()
-    console.print(Text.assemble((game, "bold"), f": {spec.summary}"))
-    low, high = rules.score_range
+    console.print(Text.assemble((name, "bold"), f": {spec.summary}"))
+    low, high = game.score_range
     console.print(
-        f"rules {rules.rules} · score {low:g} to {high:g} · "
-        f"languages {', '.join(spec.languages)} · from {plugins.distribution_of(game)}",
+        f"rules {game.rules} · score {low:g} to {high:g} · "
+        f"languages {', '.join(spec.languages)} · from {plugins.distribution_of(name)}\n",
         highlight=False,
         style="dim",
     )
-    roles = plain_table("role", "what it does", title="roles")
-    for role in rules.roles:
+    roles = plain_table("role", "what it does")
+    for role in game.roles:
         roles.add_row(Text(role.name, style="cyan"), Text(role.summary))
     console.print(roles)
-    levels = plain_table("level", *SPLITS, title="instances")
-    counts: dict[str, dict[str, int]] = {level: {} for level in rules.levels()}
+    console.print()
+    counts: dict[str, dict[str, int]] = {level: {} for level in game.levels()}
     try:
         for split in SPLITS:
-            for instance in ready_instances(rules, split):
+            for instance in ready_instances(game, split):
                 row = counts.setdefault(instance.experiment.name, {})
                 row[split] = row.get(split, 0) + 1
     except NotImplementedError as error:
         console.print(Text(str(error), style="yellow"))
         return
+    levels = plain_table("level", *(f"{split} instances" for split in SPLITS))
     for level, row in counts.items():
-        made = "on demand"
-        levels.add_row(Text(level, style="cyan"), *(str(row.get(s, made)) for s in SPLITS))
+        levels.add_row(Text(level, style="cyan"), *(str(row.get(s, "on demand")) for s in SPLITS))
     console.print(levels)
     console.print(
-        f"Levels made on demand: playpen play {game} --level NAME", style="dim", highlight=False
+        f"\nPlay one level with: playpen play {name} --level NAME -p SPEC",
+        style="dim",
+        highlight=False,
     )
+
+
+def show_trainer(name: str) -> None:
+    """The options of a trainer's table ``[trainer]``."""
+    plugins = registry()
+    spec = plugins.find("trainer", plugins.trainers, name)
+    _show_options(name, spec.summary, load(spec.path, what=f"the trainer {name!r}").Options)
+
+
+def show_player(name: str) -> None:
+    """The options of a kind of player."""
+    plugins = registry()
+    scheme = name.rstrip(":")
+    spec = plugins.find("player", plugins.players, scheme)
+    kind = load(spec.path, what=f"the player {scheme}:", extra=spec.extra)
+    _show_options(f"{scheme}:TARGET", spec.summary, kind.Options)
+
+
+def _show_options(name: str, summary: str, options: type[msgspec.Struct]) -> None:
+    from rich.console import Console
+    from rich.text import Text
+
+    from playpen.report.options import options_of
+    from playpen.report.tables import plain_table
+
+    console = Console()
+    console.print(Text.assemble((name, "bold"), f"  {summary}\n"))
+    found = options_of(options)
+    if not found:
+        console.print("It has no options.")
+        return
+    table = plain_table("option", "default", "what it does")
+    for option in found:
+        meaning = Text(option.meaning)
+        if option.type not in ("int", "float", "str", "bool"):
+            meaning.append(f" ({option.type})", style="dim")
+        table.add_row(Text(option.name, style="cyan"), Text(option.default), meaning)
+    console.print(table)
 
 
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print the script that makes a shell complete playpen's commands and names.
+    """Print the script that makes a shell complete names.
 
     \b
     bash: eval "$(playpen completion bash)"

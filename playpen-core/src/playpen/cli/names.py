@@ -1,15 +1,49 @@
-"""Shell completion of the names that plug-ins bring, and the parameters that commands share."""
+"""Names on the command line: suggestions, shell completion, and who plays which role."""
 
 from __future__ import annotations
 
 import re
+from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
+from playpen.player import did_you_mean
 from playpen.plugins import registry
 
+if TYPE_CHECKING:
+    _AssignmentType = click.ParamType[tuple[str | None, str]]
+else:  # older versions of click have no type parameter here
+    _AssignmentType = click.ParamType
+
 _ROLE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
+ELSEWHERE = {"demo": "playpen-trainers playpen-games-clembench"}
+"""Commands that other distributions bring, and what to install for them."""
+
+
+class Commands(click.Group):
+    """A group that suggests the nearest command."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Show the help if no command is given."""
+        if not args and not ctx.resilient_parsing:
+            click.echo(ctx.get_help(), err=True)
+            ctx.exit(2)
+        return super().parse_args(ctx, args)
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the command, or say what was probably meant."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            if ctx.parent is None and name in ELSEWHERE:
+                ctx.fail(
+                    f"the command {name!r} comes with other distributions: "
+                    f"pip install {ELSEWHERE[name]}"
+                )
+            ctx.fail(f"no such command {name!r}{did_you_mean(name, self.list_commands(ctx))}")
+        return super().resolve_command(ctx, args)
 
 
 def complete_games(
@@ -46,7 +80,7 @@ def complete_players(
     ]
 
 
-class PlayerAssignment(click.ParamType[tuple[str | None, str]]):
+class PlayerAssignment(_AssignmentType):
     """``SPEC`` (all roles) or ``ROLE=SPEC``; the value is a pair of role (or `None`) and spec."""
 
     name = "[ROLE=]SPEC"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import shlex
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,7 +12,7 @@ import click
 
 from playpen.cli.names import PlayerAssignment, complete_games
 from playpen.instance import SPLITS
-from playpen.plugins import get_game
+from playpen.plugins import get_game, load, registry, resolve_spec
 
 if TYPE_CHECKING:
     from playpen.instance import Instance
@@ -87,7 +88,7 @@ def play(
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 @click.option("--concurrency", type=click.IntRange(min=1), help="Instead of the run's own.")
 def resume(run: str, concurrency: int | None) -> None:
-    """Play what is missing of a RUN; episodes that failed are tried again."""
+    """Play what is missing of a RUN, failed episodes included."""
     from playpen.store import Run
 
     _play_on(Run.open(run), concurrency)
@@ -126,12 +127,15 @@ def _play_on(run: Run, concurrency: int | None = None) -> None:
     from rich.console import Console
 
     from playpen.cli.runs import show_scores
+    from playpen.report.inert import inert
     from playpen.report.tables import PlayProgress
     from playpen.runner import play_run
 
     console = Console()
+    name = shlex.quote(str(run.path))
     try:
-        with PlayProgress(console) as progress:
+        # A bar that is drawn again and again would wipe out what a person types.
+        with PlayProgress(console, shown=not _somebody_types(run)) as progress:
             tally = play_run(
                 run,
                 planned=progress.planned,
@@ -139,21 +143,34 @@ def _play_on(run: Run, concurrency: int | None = None) -> None:
                 concurrency=concurrency,
             )
     except KeyboardInterrupt:
-        click.echo(f"Interrupted.  Continue with: playpen resume {run.path}", err=True)
+        click.echo(f"Interrupted.  Continue with: playpen resume {name}", err=True)
         raise SystemExit(130) from None
+    if not (tally.finished or tally.failed):
+        click.echo("Nothing was left to play.")
     show_scores(run, console)
     click.echo(f"Recorded in {run.path}")
-    click.echo(f"Read an episode with: playpen transcript {run.path} 1")
+    click.echo(f"Read an episode with: playpen transcript {name} 1")
     if tally.failed or tally.given_up:
         failures = {e.failure.message: None for e in run.episodes(failed=True) if e.failure}
         for message in list(failures)[-3:]:
-            click.echo(f"Failed: {message}", err=True)
+            click.echo(inert(f"Failed: {message}", one_line=True), err=True)
     if tally.given_up:
         click.echo(f"{tally.given_up} episodes failed too often and were given up.", err=True)
     if tally.failed:
         click.echo(
-            f"{tally.failed} episodes failed.  Try them again with: playpen resume {run.path}",
+            f"{tally.failed} episodes failed.  Try them again with: playpen resume {name}",
             err=True,
         )
     if tally.failed or tally.given_up:
         raise SystemExit(1)
+
+
+def _somebody_types(run: Run) -> bool:
+    """Whether a player waits for a person at this terminal."""
+    plugins = registry()
+    for text in run.config.players.values():
+        kind = plugins.find("player", plugins.players, resolve_spec(text).scheme)
+        player = load(kind.path, what=f"the player {kind.scheme}:", extra=kind.extra)
+        if player.serial:
+            return True
+    return False

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from playpen.plugins import get_game
+from playpen.cli.output import write_output
+from playpen.plugins import PluginError, get_game
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -29,6 +30,8 @@ def replay(path: Path, out: Path | None) -> None:
     """
     import msgspec
 
+    from playpen.report.inert import inert
+
     episodes = differing = 0
     lines = []
     for name, record, divergences in _replayed(path):
@@ -36,9 +39,9 @@ def replay(path: Path, out: Path | None) -> None:
         differing += bool(divergences)
         lines.append(msgspec.json.encode(record) + b"\n")
         for divergence in divergences:
-            click.echo(f"{name}: {divergence}")
+            click.echo(inert(f"{name}: {divergence}", one_line=True))
     if out:
-        out.write_bytes(b"".join(lines))
+        write_output(out, b"".join(lines))
     click.echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
     if differing:
         raise SystemExit(1)
@@ -51,7 +54,11 @@ def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
 
     if path.is_file():
         for recording in read_recordings(path):
-            result, divergences = replay_recording(get_game(recording.game), recording)
+            try:
+                game = get_game(recording.game)
+            except PluginError as error:
+                raise PluginError(f"{path}, {recording.id}: {error}") from None
+            result, divergences = replay_recording(game, recording)
             yield recording.id, result, divergences
         return
     run = Run.open(path)
@@ -69,7 +76,10 @@ def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print scores.json instead of the table.")
 def score(run: str, as_json: bool) -> None:
-    """Score a RUN: % played, quality and clemscore per game; writes scores.json."""
+    """Score a RUN, and write its scores.json.
+
+    Per game: % played, quality, clemscore, and the counts behind them.
+    """
     import msgspec
     from rich.console import Console
 
@@ -77,7 +87,7 @@ def score(run: str, as_json: bool) -> None:
 
     opened = Run.open(run)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_scored(opened)), indent=2))
+        click.echo(msgspec.json.format(msgspec.json.encode(_scored(opened)), indent=2).decode())
     else:
         show_scores(opened, Console())
 
@@ -105,13 +115,17 @@ def _scored(run: Run) -> RunScore:
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 @click.argument("episode", required=False)
 def transcript(run: str, episode: str | None) -> None:
-    """Show an EPISODE of a RUN (its number or its name); without one, list the episodes."""
+    """Show an EPISODE of a RUN, or list its episodes.
+
+    EPISODE is the number or the name that the list shows.
+    """
     from rich.console import Console
     from rich.text import Text
 
+    from playpen.report.inert import inert
     from playpen.report.tables import plain_table
     from playpen.report.transcript import outcome_text, transcript
-    from playpen.store import Run
+    from playpen.store import Run, RunError
 
     console = Console()
     recorded = enumerate(Run.open(run).episodes(failed=True), 1)
@@ -120,10 +134,8 @@ def transcript(run: str, episode: str | None) -> None:
             if episode in (str(number), entry.name):
                 console.print(transcript(entry))
                 return
-        raise click.UsageError(
-            f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them"
-        )
+        raise RunError(f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them")
     table = plain_table("number", "episode", "outcome")
     for number, entry in recorded:
-        table.add_row(str(number), Text(entry.name), outcome_text(entry))
+        table.add_row(str(number), Text(inert(entry.name, one_line=True)), outcome_text(entry))
     console.print(table)

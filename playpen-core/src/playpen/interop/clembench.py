@@ -64,14 +64,21 @@ def import_instances(
             f"{path}: no instances found; expected an instances file, or a clembench checkout "
             "with clemgame.json files of installed games"
         )
+    if label != Path(label).name or label == "..":
+        raise InstanceError(f"{label!r} cannot name a set; choose a --name without slashes")
     found = [(get_game(g), read_instances(source, get_game(g))) for g, source in sources]
     folder = data_home() / "instances" / label
-    folder.mkdir(parents=True, exist_ok=True)
     imported = []
-    for rules, instances in found:
-        target = folder / f"{rules.name}.json"
-        target.write_bytes(msgspec.json.encode(document_of(instances)))
-        imported.append(Imported(rules.name, len(instances), target))
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for rules, instances in found:
+            target = folder / f"{rules.name}.json"
+            target.write_bytes(msgspec.json.encode(document_of(instances)))
+            imported.append(Imported(rules.name, len(instances), target))
+    except OSError as error:
+        raise InstanceError(
+            f"{folder} cannot be written: {error.strerror}; PLAYPEN_HOME names another place"
+        ) from None
     return imported
 
 

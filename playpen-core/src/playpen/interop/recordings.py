@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import zlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
@@ -78,7 +79,7 @@ def read_recordings(path: Path) -> Iterator[Recording]:
                     raise InstanceError(
                         f"{path}, line {number}: not a recording: {error}"
                     ) from None
-    except (OSError, EOFError) as error:
+    except (OSError, EOFError, zlib.error) as error:
         raise InstanceError(f"{path}: cannot be read: {error}") from None
 
 
@@ -99,16 +100,16 @@ def replay_recording(game: Game, recording: Recording) -> tuple[Result, list[Div
     roles = {f"Player {n}": role for n, role in enumerate(game.role_names(), 1)}
     script = [(roles.get(r.player), Reply(r.content)) for r in recording.responses]
     events = [event for round_ in recording.turns for event in round_]
+    number = instance.id if recording.game_id is None else recording.game_id
     try:
         again = replay_script(game, instance, script, draws=game.recorded_draws(events))
     except Exception as error:  # an instance that breaks the game must not hide the others
         cause = f"{type(error).__name__}: {error}"
-        broken = Result(recording.id, recording.game, instance.experiment.name, instance.id)
+        broken = Result(recording.id, recording.game, instance.experiment.name, number)
         broken.error = cause
         return broken, [Divergence("episode", "missing", "an outcome", cause)]
     result = result_of(game, recording.id, again)
-    if recording.game_id is not None:
-        result.game_id = recording.game_id
+    result.game_id = number
     differences = list(again.divergences)
     if not again.complete:
         differences.append(

@@ -43,12 +43,13 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
 def score_table(score: RunScore, title: str | None = None) -> Table:
     """Per game and over games: % played, quality, clemscore, and the counts behind them."""
     table = plain_table(title=title)
-    table.add_column("game", no_wrap=True)
+    # Where it gets narrow a name may be folded, but no number may be cut.
+    table.add_column("game", overflow="fold", min_width=8)
     for column in ("episodes", "% played", "quality", "clemscore"):
-        table.add_column(column, justify="right")
+        table.add_column(column, justify="right", no_wrap=True)
     for column, style in (("win", "green"), ("lose", "red"), ("abort", "yellow")):
-        table.add_column(column, justify="right", style=style)
-    table.add_column("fail", justify="right")
+        table.add_column(column, justify="right", no_wrap=True, style=style)
+    table.add_column("fail", justify="right", no_wrap=True)
     for game in score.games:
         table.add_row(
             Text(game.game),
@@ -95,7 +96,8 @@ class _Rate(ProgressColumn):
 class PlayProgress:
     """The live bar of a run: episodes, episodes per second, % played, success."""
 
-    def __init__(self, console: Console) -> None:
+    def __init__(self, console: Console, *, shown: bool = True) -> None:
+        """Prepare the bar; if not `shown`, there is none."""
         self._progress = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -108,6 +110,7 @@ class PlayProgress:
             TimeRemainingColumn(),
             console=console,
             refresh_per_second=5,
+            disable=not shown,
         )
         self._task = self._progress.add_task(
             "playing", total=None, played=MISSING, success=MISSING, failed=""
@@ -116,8 +119,7 @@ class PlayProgress:
         self._shown = 0.0
 
     def __enter__(self) -> PlayProgress:
-        """Show the bar."""
-        self._progress.start()
+        """Nothing is shown before something is planned."""
         return self
 
     def __exit__(
@@ -127,12 +129,15 @@ class PlayProgress:
         traceback: TracebackType | None,
     ) -> None:
         """Show the final state and leave the bar."""
-        self._show()
-        self._progress.stop()
+        if self._progress.live.is_started:
+            self._show()
+            self._progress.stop()
 
     def planned(self, count: int) -> None:
-        """Tell how many episodes there will be."""
+        """Show the bar, unless there is nothing to play."""
         self._progress.update(self._task, total=count)
+        if count:
+            self._progress.start()
 
     def finished(self, episode: Episode) -> None:
         """Count an episode."""

@@ -12,6 +12,7 @@ from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
 from playpen.game import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
+from playpen.report.inert import inert
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 
@@ -19,7 +20,7 @@ _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 def transcript(episode: Episode) -> RenderableType:
     """The whole episode, what was said to and by each role in order.
 
-    What models said is shown as it is and never read as markup.
+    What models said is shown as it is: it is never read as markup, and cannot act on the terminal.
     """
     colours = {
         role: _COLOURS[number % len(_COLOURS)] for number, role in enumerate(episode.players)
@@ -31,10 +32,11 @@ def outcome_text(episode: Episode) -> Text:
     """The outcome in one line."""
     outcome = episode.outcome
     if episode.failure is not None:
-        return Text(f"failed: {episode.failure.message}", style="red")
+        return Text(inert(f"failed: {episode.failure.message}", one_line=True), style="red")
     if isinstance(outcome, Abort):
         who = f" by {outcome.fault}" if outcome.fault else ""
-        return Text(f"aborted{who}: {outcome.message} ({outcome.code})", style="yellow")
+        line = f"aborted{who}: {outcome.message} ({outcome.code})"
+        return Text(inert(line, one_line=True), style="yellow")
     kind, style = ("success", "green") if episode.success else ("lose", "red")
     score = "" if outcome is None or outcome.score is None else f", score {outcome.score:g}"
     return Text(kind + score, style=style)
@@ -42,7 +44,10 @@ def outcome_text(episode: Episode) -> Text:
 
 def _headline(episode: Episode) -> Text:
     players = ", ".join(f"{role} = {name}" for role, name in episode.players.items())
-    return Text.assemble((episode.name, "bold"), f"  rules {episode.rules}\n{players}\n")
+    return Text.assemble(
+        (inert(episode.name, one_line=True), "bold"),
+        f"  rules {episode.rules}\n{inert(players, one_line=True)}\n",
+    )
 
 
 def _ending(episode: Episode) -> Text:
@@ -83,13 +88,13 @@ def _events(episode: Episode, colours: dict[str, str]) -> Iterator[RenderableTyp
 
 
 def _panel(text: str, title: str, style: str, indent: int) -> Padding:
-    body = Text(text) if text else Text("(empty)", style="dim")
+    body = Text(inert(text)) if text else Text("(empty)", style="dim")
     panel = Panel(body, title=Text(title), title_align="left", border_style=style)
     return Padding(panel, (0, 0, 0, indent))
 
 
 def _line(text: str, style: str = "dim") -> Text:
-    return Text(f"    · {text}", style=style)
+    return Text(f"    · {inert(text, one_line=True)}", style=style)
 
 
 def _short(value: object) -> str:

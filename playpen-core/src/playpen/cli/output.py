@@ -1,0 +1,20 @@
+"""Writing the files that a command was asked for."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from playpen.errors import PlaypenError
+
+
+def write_output(path: Path, content: bytes) -> None:
+    """Write a file, with the folders above it.
+
+    Raises:
+        PlaypenError: it cannot be written; names it and the reason.
+    """
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(content)
+    except OSError as error:
+        raise PlaypenError(f"{path} cannot be written: {error.strerror}") from None
