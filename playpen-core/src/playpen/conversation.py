@@ -58,6 +58,28 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
         return self.text if self.raw is None else self.raw
 
 
+def storable(reply: Reply) -> Reply:
+    """The reply without lone surrogates, which no UTF-8 file can hold (shown as U+FFFD).
+
+    A server can send them escaped in JSON, and they must not stop the recording of a run.
+    """
+    texts = {"text": reply.text, "raw": reply.raw, "reasoning": reply.reasoning}
+    broken = {
+        name: text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
+        for name, text in texts.items()
+        if text is not None and not text.isascii() and not _encodable(text)
+    }
+    return msgspec.structs.replace(reply, **broken) if broken else reply
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode("utf-8")
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 class Message(msgspec.Struct, frozen=True, omit_defaults=True):
     """One message of a chat.  An assistant message holds the reply it came from, if one did."""
 

@@ -15,6 +15,7 @@ from playpen.conversation import (
     Reply,
     Trajectory,
     derive_seed,
+    storable,
     trajectory,
 )
 from playpen.game import (
@@ -271,6 +272,7 @@ class Referee:
         if ask is not None:
             if reply is None:
                 raise TypeError("advance() needs the reply that was asked for")
+            reply = storable(reply)
             view = self._views[ask.role]
             view.turn += 1
             if ask.keep:

@@ -66,8 +66,9 @@ def run_demo(output: Path, *, seed: int, episodes: int) -> None:
     weights = make_tiny_model(base, _vocabulary([*training, *unseen]), seed=seed)
     console.print(
         f"The game: {GAME}, level {LEVEL}.  A model of {weights:,} weights plays both roles.\n"
-        f"It is trained on {len(training)} instances and measured on {len(unseen)} others; "
-        f"{overlap} of those have a fingerprint that training has.",
+        f"It is trained on {len(training)} instances and measured on {len(unseen)} others: the "
+        f"words are the same,\ntheir combinations with forbidden words are new "
+        f"({overlap} of the fingerprints occur in training).",
         highlight=False,
     )
     arms = [("before training", f"hf:{base}"), ("oracle", "program:oracle")]
@@ -85,14 +86,15 @@ def run_demo(output: Path, *, seed: int, episodes: int) -> None:
     runs[name] = _play(output, name, f"hf:{trained}", unseen, seed, console)
 
     for name in ("before training", "after training"):
-        console.rule(Text(f"one episode {name}"))
-        console.print(transcript(next(iter(runs[name].episodes()))))
+        console.rule(Text(f"the first instance {name}"))
+        console.print(transcript(_episode_of(runs[name], unseen[0])))
     console.rule("result")
     _show(console, runs, game)
     console.print(
-        f"{time.monotonic() - began:.0f} s in all.  The model is a player: "
+        f"\n{time.monotonic() - began:.0f} s in all.  The model is a player:\n"
         f"playpen play {GAME} --level {LEVEL} -p hf:{trained}",
         highlight=False,
+        soft_wrap=True,
     )
 
 
@@ -128,6 +130,10 @@ def _play(
     with PlayProgress(console) as progress:
         play_run(run, planned=progress.planned, finished=progress.finished)
     return run
+
+
+def _episode_of(run: Run, instance: Instance) -> Episode:
+    return next(e for e in run.episodes() if e.instance == instance.hash)
 
 
 def _show(console: Console, runs: dict[str, Run], game: Game) -> None:
