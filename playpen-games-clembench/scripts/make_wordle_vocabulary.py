@@ -15,9 +15,7 @@ from pathlib import Path
 SOURCE_PACKAGE = "symspellpy"
 SOURCE_VERSION = "6.10.1"
 SOURCE_FILE = "frequency_dictionary_en_82_765.txt"
-RESOURCES = (
-    Path(__file__).resolve().parents[1] / "src/playpen_clembench/wordle/resources/en"
-)
+RESOURCES = Path(__file__).resolve().parents[1] / "src/playpen_clembench/wordle/resources/en"
 
 
 def five_letter_words(dictionary: str, excluded: set[str]) -> list[str]:

@@ -46,4 +46,11 @@ def playpen_games() -> list[GameSpec]:
             roles=("giver", "follower"),
             suites=(SUITE,),
         ),
+        GameSpec(
+            name="codenames",
+            path="playpen_clembench.codenames.game:Codenames",
+            summary="one clue word for several words of a board; the partner finds them",
+            roles=("cluegiver", "guesser"),
+            suites=(SUITE,),
+        ),
     ]

@@ -1,0 +1,73 @@
+"""What a language says: the prefixes of replies and the reports between rounds."""
+
+from __future__ import annotations
+
+import importlib.resources
+import re
+from collections.abc import Sequence
+from functools import cache
+
+import msgspec
+
+from playpen.game import PromptError, fill
+from playpen_clembench.codenames.board import ASSIGNMENTS, TEAM
+
+_VARIABLES = "|".join([*(f"{name}_words" for name in ASSIGNMENTS), "board", "clue", "number"])
+_CLEMBENCH_VARIABLE = re.compile(rf"\$(?:({_VARIABLES})\b|\{{({_VARIABLES})\}})")
+
+
+class Phrases(msgspec.Struct, frozen=True):
+    """The texts of ``prompts/<language>/phrases.json``.
+
+    Attributes:
+        clue, targets, guess: the prefixes of the lines of a reply.
+        right, right_many: report of one or of several uncovered words of the team.
+        wrong: assignment to the report of a word that belongs there.
+        turn_over: role to the statement that the guesser's turn is over.
+    """
+
+    clue: str
+    targets: str
+    guess: str
+    right: str
+    right_many: str
+    wrong: dict[str, str]
+    turn_over: dict[str, str]
+
+    def report(self, role: str, uncovered: Sequence[tuple[str, str]]) -> str:
+        """What a role is told about the guesser's turn.
+
+        Args:
+            role: who is told.
+            uncovered: the words in order, each with its assignment.
+        """
+        right = [word for word, assignment in uncovered if assignment == TEAM]
+        sentences = []
+        if right:
+            template = self.right if len(right) == 1 else self.right_many
+            sentences.append(fill(template, {"WORDS": ", ".join(right)}))
+        last, assignment = uncovered[-1]
+        if assignment != TEAM:
+            sentences.append(fill(self.wrong[assignment], {"WORD": last}))
+        return " ".join([*sentences, self.turn_over[role]])
+
+
+@cache
+def phrases_of(language: str) -> Phrases:
+    """The phrases of a language.
+
+    Raises:
+        PromptError: the game does not speak it.
+    """
+    path = importlib.resources.files(__package__).joinpath("prompts", language, "phrases.json")
+    if not path.is_file():
+        raise PromptError(
+            f"the game 'codenames' has no phrases for language {language!r}; "
+            f"add the file prompts/{language}/phrases.json"
+        )
+    return msgspec.json.decode(path.read_bytes(), type=Phrases)
+
+
+def with_our_placeholders(template: str) -> str:
+    """A prompt template of clembench (``$board`` or ``${board}``) in our form (``$BOARD$``)."""
+    return _CLEMBENCH_VARIABLE.sub(lambda match: f"${(match[1] or match[2]).upper()}$", template)
