@@ -275,6 +275,10 @@ class Game:
     """Version of the rules; recorded in every run."""
     score_range: ClassVar[tuple[float, float]] = (0, 100)
     """The smallest and the largest main score."""
+    oracle_wins: ClassVar[float] = 1.0
+    """The share of episodes that oracles win with each other, for the conformance kit."""
+    unstable_scores: ClassVar[frozenset[str]] = frozenset()
+    """Names of scores that versions of clemcore count differently: a replay leaves them out."""
     max_replies: ClassVar[int] = 500
     """A game that asks more often than this is ended with an abort (``reply_limit``)."""
 

@@ -53,4 +53,18 @@ def playpen_games() -> list[GameSpec]:
             roles=("cluegiver", "guesser"),
             suites=(SUITE,),
         ),
+        GameSpec(
+            name="imagegame",
+            path="playpen_clembench.imagegame.game:ImageGame",
+            summary="instruct a partner, step by step, to draw a grid",
+            roles=("giver", "follower"),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="guesswhat",
+            path="playpen_clembench.guesswhat.game:GuessWhat",
+            summary="find the secret one of eight words by yes/no questions",
+            roles=("guesser", "answerer"),
+            suites=(SUITE,),
+        ),
     ]

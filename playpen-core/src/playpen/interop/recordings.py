@@ -119,7 +119,12 @@ def replay_recording(game: Game, recording: Recording) -> tuple[Result, list[Div
     if again.unused:
         differences.append(Divergence("responses", "unused", 0, f"{again.unused} left over"))
     scores = result.episode_scores or {}
-    return result, differences + _compare(recording.episode_scores, again.episode, scores)
+    comparable = {
+        name: value
+        for name, value in recording.episode_scores.items()
+        if name not in game.unstable_scores
+    }
+    return result, differences + _compare(comparable, again.episode, scores)
 
 
 def result_of(game: Game, name: str, replayed: Replay) -> Result:

@@ -1,0 +1,139 @@
+"""The rules of Guess What (specification of v2)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from playpen import (
+    Abort,
+    Episode,
+    Game,
+    Instance,
+    Lose,
+    Metrics,
+    Note,
+    Play,
+    Program,
+    Role,
+    Round,
+    Success,
+    ask,
+)
+from playpen_clembench.counts import request_counts
+from playpen_clembench.guesswhat import generate
+from playpen_clembench.guesswhat.oracle import ORACLES
+from playpen_clembench.guesswhat.replies import FORBIDDEN, Guess, form_of
+
+GUESSER, ANSWERER = "guesser", "answerer"
+FULL_MARKS_UP_TO = 5
+"""The last round in which a guess gets the full score, whatever the level."""
+
+
+class GuessWhat(Game):
+    """Find the secret word of a list by questions that the partner answers with yes or no."""
+
+    name = "guesswhat"
+    roles = (
+        Role(GUESSER, "asks yes/no questions about the secret word and guesses once"),
+        Role(ANSWERER, "knows the secret word and answers yes or no"),
+    )
+    rules = "2.0"
+
+    def play(self, instance: Instance) -> Play:
+        """A round is a question and its answer; a guess ends the game, right or wrong."""
+        form, target = form_of(instance), instance["target_word"]
+        last = instance["max_turns"]
+        answerer_prompt = self._answerer_prompt(instance)
+        for_guesser = self.prompt(
+            "guesser",
+            instance,
+            instance.get("guesser_initial_prompt"),
+            LIST=list(instance["candidate_list"]),
+            N=last - 1,  # although the last round, too, allows a question
+        )
+        for number in range(1, last + 1):
+            if number > 1:
+                yield Round()
+            turn = yield from ask(GUESSER, for_guesser, form.read_turn)
+            if isinstance(turn, Guess):
+                correct = turn.word == target.lower()
+                yield Note("guess", {"word": turn.word, "correct": correct})
+                return Success(speed(number, last)) if correct else Lose(fault=GUESSER)
+            question = turn.text if number > 1 else f"{answerer_prompt}\n\n{turn.text}"
+            for_guesser = yield from ask(ANSWERER, question, form.read_answer)
+        return Lose()
+
+    def _answerer_prompt(self, instance: Instance) -> str:
+        given, target = instance.get("answerer_initial_prompt"), instance["target_word"]
+        if given is not None:
+            return str(given).replace("$TARGET WORD$", target)
+        return self.prompt("answerer", instance, TARGET_WORD=target)
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """Upstream's numbers (specification, section 7); requests are rounds, not replies."""
+        rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
+        aborted = int(episode.aborted)
+        scores: dict[str, Any] = {
+            **request_counts(rounds, aborted),
+            "Aborted": aborted,
+            "Main Score": episode.main_score,
+            # Unlike in other games, these are missing after an abort, not 0.
+            "Success": None if aborted else int(episode.success),
+            "Lose": None if aborted else int(episode.lose),
+        }
+        if episode.success:
+            scores["Speed"] = episode.main_score
+        return Metrics(
+            episode=scores | _violations(episode),
+            rounds={
+                str(number): _round_scores(episode, last=number == rounds - 1)
+                for number in range(rounds)
+            },
+        )
+
+    def fingerprint(self, instance: Instance) -> str:
+        """The secret word; the list around it does not matter."""
+        return generate.fingerprint(instance["target_word"])
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        """Make instances; see `playpen_clembench.guesswhat.generate`."""
+        return generate.generate(split, seed=seed, level=level, n=n)
+
+    def levels(self) -> tuple[str, ...]:
+        """How closely the words are related, with any words and with abstract ones."""
+        return tuple(generate.LEVELS)
+
+    def oracle(self, role: str) -> Program:
+        """A guesser that halves the list with each question; an answerer that knows the words."""
+        return ORACLES[role] if role in ORACLES else super().oracle(role)
+
+
+def speed(number: int, last: int) -> float:
+    """The score of a right guess in a round, counted from 1; a win in the last round scores 0."""
+    if number <= FULL_MARKS_UP_TO:
+        return 100
+    return 100 * (last - number) / (last - FULL_MARKS_UP_TO)
+
+
+def _violations(episode: Episode) -> dict[str, int]:
+    outcome = episode.outcome
+    kind = None
+    if isinstance(outcome, Abort):
+        kind = (outcome.fault, "content" if outcome.code == FORBIDDEN else "format")
+    return {
+        f"Invalid {what} {role} response": int(kind == (role, what))
+        for what in ("format", "content")
+        for role in (GUESSER, ANSWERER)
+    }
+
+
+def _round_scores(episode: Episode, *, last: bool) -> dict[str, Any]:
+    violated = int(last and episode.aborted)
+    return {
+        "Accuracy": int(last and episode.success),
+        "Violated Request Count": violated,
+        "Parsed Request Count": 1 - violated,
+        "Request Count": 1,
+    }

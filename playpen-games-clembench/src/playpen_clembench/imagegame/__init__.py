@@ -1,0 +1,1 @@
+"""The image game: dictate a drawing on a character grid, command by command."""

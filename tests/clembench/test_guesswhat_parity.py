@@ -1,0 +1,71 @@
+"""Replays the recorded episodes of the parity sample, where it is present."""
+
+from __future__ import annotations
+
+import gzip
+import json
+
+import pytest
+
+from playpen import play
+from playpen.conversation import Reply
+from playpen.episode import replay_script
+from playpen.instance import Checker
+from playpen.interop.recordings import instance_of, read_recordings, replay_recording
+from playpen.players.program import FunctionPlayer
+from playpen_clembench.guesswhat.game import GuessWhat
+
+GAME = GuessWhat()
+ROLES = {"Player 1": "guesser", "Player 2": "answerer"}
+
+
+@pytest.fixture(scope="module")
+def recorded(parity):
+    return list(read_recordings(parity / "clem" / "guesswhat.jsonl.gz"))
+
+
+@pytest.fixture(scope="module")
+def turn_scores(parity):
+    with gzip.open(parity / "clem" / "guesswhat.jsonl.gz", "rt", encoding="utf-8") as lines:
+        return {line["id"]: line["turn_scores"] for line in map(json.loads, lines)}
+
+
+def replayed(recording):
+    script = [(ROLES[r.player], Reply(r.content)) for r in recording.responses]
+    return replay_script(GAME, instance_of(recording), script).episode
+
+
+def test_recorded_episodes_replay_to_the_same_scores(recorded, turn_scores):
+    assert len(recorded) == 12
+    for recording in recorded:
+        assert replay_recording(GAME, recording)[1] == []
+        metrics = GAME.metrics(replayed(recording))
+        found = {name: value for name, value in metrics.episode.items() if value is not None}
+        expected = recording.episode_scores
+        assert found == pytest.approx({k: v for k, v in expected.items() if v is not None})
+        assert metrics.rounds == turn_scores[recording.id]
+
+
+def test_recorded_prompts_are_sent_as_recorded(recorded):
+    for recording in recorded:
+        episode = replayed(recording)
+        events = [event for turn in recording.turns for event in turn]
+        for player, role in ROLES.items():
+            sent = [
+                e["content"] for e in events if (e["to"], e["type"]) == (player, "send message")
+            ]
+            chat = episode.conversation(role)
+            assert [message.content for message in chat if message.role == "user"] == sent
+
+
+def test_recorded_instances_are_valid(recorded):
+    checker = Checker(GAME)
+    for recording in recorded:
+        assert checker.errors("experiment", recording.experiment_config) == []
+        assert checker.errors("instance", recording.instance) == []
+
+
+def test_the_oracles_win_the_recorded_instances(recorded):
+    players = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
+    episodes = play(GAME, players, [instance_of(recording) for recording in recorded])
+    assert [episode.main_score for episode in episodes] == [100] * 12
