@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import random
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain, islice
 from typing import Any, Literal, TypeAlias
 
 import msgspec
@@ -243,7 +244,7 @@ class Referee:
             game: the rules.
             instance: what is played.
             episode: identity and seeds; its events are filled while playing.
-            draws: recorded results of the first chance moves; further ones are drawn.
+            draws: recorded results of the first chance moves, in order; further ones are drawn.
             sampling_seed: replaces the episode's own (forks sample anew).
         """
         self.game = game
@@ -252,7 +253,8 @@ class Referee:
         self.outcome: Outcome | None = None
         self._sampling_seed = self.episode.sampling_seed if sampling_seed is None else sampling_seed
         self._name = self.episode.name
-        self._recorded = iter(draws)
+        # One stream: a recording need not tell where one chance move ended and the next began.
+        self._recorded = chain.from_iterable(draws)
         self._draws = 0
         self._asked = 0
         self._pending: Ask | None = None
@@ -296,17 +298,31 @@ class Referee:
                         )
                         return None
                     return self._question(move)
-                events.append(move)
                 if kind is Draw:
                     assert isinstance(move, Draw)
+                    events.append(Draw(list(move.options), move.k))
                     value = self._draw(move)
                     events.append(Drawn(value))
-                elif kind is Tell:
+                    continue
+                if kind is Note:
+                    assert isinstance(move, Note)
+                    # The game may go on using what it noted; the record must not change with it.
+                    events.append(Note(move.kind, msgspec.to_builtins(move.data)))
+                    continue
+                if kind is Tell:
                     assert isinstance(move, Tell)
                     self._view(move.role).pending.append(move.text)
                 elif kind is Exchange:
                     assert isinstance(move, Exchange)
                     self._view(move.role).exchange(move.text, move.reply)
+                elif kind is Reward or kind is Violated:
+                    assert isinstance(move, Reward | Violated)
+                    self._view(move.role)
+                elif kind is not Round:
+                    raise GameError(
+                        f"the game {self.game.name!r} yielded {move!r}, which is not a move"
+                    )
+                events.append(move)
         except StopIteration as stop:
             self._end(stop.value)
         except Violation as violation:
@@ -349,7 +365,8 @@ class Referee:
     def _draw(self, move: Draw) -> list[Any]:
         number = self._draws
         self._draws += 1
-        for recorded in self._recorded:
+        recorded = list(islice(self._recorded, move.k))
+        if len(recorded) == move.k:
             return recorded
         # A generator of its own for each draw: a fork needs no state of an earlier one.
         rng = random.Random(derive_seed(self.episode.draw_seed, number))
@@ -474,8 +491,7 @@ def replay(game: Game, instance: Instance, recorded: Episode) -> Replay:
     )
     result = replay_script(game, instance, script, draws=recorded.draws(), episode=blank)
     for number, (old, new) in enumerate(zip(recorded.events, result.episode.events, strict=False)):
-        # Compared as JSON: a game may note a tuple, a recording holds the list it became.
-        if msgspec.json.encode(old) != msgspec.json.encode(new):
+        if not _same(old, new):
             result.divergences.append(Divergence(number, "move", old, new))
     old_length, new_length = len(recorded.events), len(result.episode.events)
     if recorded.outcome is not None:
@@ -488,6 +504,11 @@ def replay(game: Game, instance: Instance, recorded: Episode) -> Replay:
                 Divergence("outcome", "outcome", recorded.outcome, result.episode.outcome)
             )
     return result
+
+
+def _same(old: Event, new: Event) -> bool:
+    """Compare as JSON: a game may note a tuple, a recording holds the list it became."""
+    return old == new or msgspec.json.encode(old) == msgspec.json.encode(new)
 
 
 def fork(
@@ -521,7 +542,9 @@ def fork(
         if pending is None or pending.role != past.role:
             break
         pending = referee.advance(past.reply)
-    if pending is None or pending.role != said[turn].role:
+    prefix = zip(recorded.events, referee.episode.events, strict=False)
+    same = all(_same(old, new) for old, new in prefix)
+    if pending is None or pending.role != said[turn].role or not same:
         raise ValueError(f"{recorded.name} no longer plays as recorded; replay it to see where")
     return referee, pending
 
