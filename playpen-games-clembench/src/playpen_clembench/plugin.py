@@ -67,4 +67,25 @@ def playpen_games() -> list[GameSpec]:
             roles=("guesser", "answerer"),
             suites=(SUITE,),
         ),
+        GameSpec(
+            name="textmapworld",
+            path="playpen_clembench.textmapworld.game:TextMapWorld",
+            summary="explore a map of rooms without missing one",
+            roles=("explorer",),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="textmapworld_graphreasoning",
+            path="playpen_clembench.textmapworld.game:TextMapWorldGraphReasoning",
+            summary="explore a map of rooms and draw it with every move",
+            roles=("explorer",),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="textmapworld_specificroom",
+            path="playpen_clembench.textmapworld.game:TextMapWorldSpecificRoom",
+            summary="find one room of a map",
+            roles=("explorer",),
+            suites=(SUITE,),
+        ),
     ]

@@ -1,0 +1,177 @@
+"""The rules of `textmapworld`, `textmapworld_graphreasoning` and `textmapworld_specificroom`.
+
+A player walks through a house of which it is told one room at a time: where it is, and in which
+directions there are doors (specs/textmapworld.md, version 2).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, ClassVar
+
+from playpen import (
+    Abort,
+    Episode,
+    Game,
+    Instance,
+    Lose,
+    Metrics,
+    Note,
+    Play,
+    Program,
+    Reward,
+    Role,
+    Round,
+    Success,
+    ask,
+)
+from playpen_clembench.textmapworld import generate, oracle, scores
+from playpen_clembench.textmapworld.exploration import explore
+from playpen_clembench.textmapworld.maps import distances, house_of, room_of, shown
+from playpen_clembench.textmapworld.reply_format import drawing_reader, reader
+
+EXPLORER = "explorer"
+ROUNDS = 20
+REMINDER_ROUND = 19
+"""After this round an instance may have the player reminded to stop."""
+
+
+class TextMapWorld(Game):
+    """Visit every room of a house with as few moves as possible, and stop.
+
+    Entering a room for the first time is rewarded, in total with 1 for the whole house.
+    """
+
+    name = "textmapworld"
+    roles = (Role(EXPLORER, "walks through the house and decides when to stop"),)
+    rules = "2.0"
+    task: ClassVar[str] = "explore"
+    """Name of the first prompt, and of the form that the schema has for the instances."""
+    draws: ClassVar[bool] = False
+    """Whether the player draws the map with every reply."""
+
+    def play(self, instance: Instance) -> Play:
+        """Each round the player goes through a door, finds none, or stops."""
+        house, room = house_of(instance), room_of(instance, "Current_Position")
+        yield Note("map", {"rooms": house.rooms, "edges": house.edges, "start": room})
+        path = [room]
+        message = self._first_message(instance)
+        read = (drawing_reader if self.draws else reader)(instance)
+        for number in range(1, ROUNDS + 1):
+            if number > 1:
+                yield Round()
+            command = yield from ask(EXPLORER, message, read)
+            if command.direction is None:
+                return self.verdict(instance, path)
+
+            # Where there is no door the player stays.  No rule is broken, but the round is over.
+            entered = house.doors[room].get(command.direction)
+            if entered is not None:
+                yield Note("move", {"old": room, "new": entered})
+                if self.draws:
+                    yield Note("graph", command.drawn)
+                path.append(entered)
+                yield Reward(EXPLORER, self.progress(instance, path))
+                room = entered
+            message = self._answer(instance, room, moved=entered is not None)
+            if number == REMINDER_ROUND and instance.get("Max_Turns_Reminder"):
+                message = f"{instance['Max_Turns_Reminder_Text']}\n{message}"
+        return Abort("turn_limit", f"the player did not stop in {ROUNDS} rounds", EXPLORER)
+
+    def verdict(self, instance: Instance, path: Sequence[str]) -> Success | Lose:
+        """Judge a player who has stopped: the walk counts even if rooms were missed."""
+        walk = explore(house_of(instance).graph, path)
+        return Success(walk.quality) if walk.visited == walk.rooms else Lose(walk.quality)
+
+    def progress(self, instance: Instance, path: Sequence[str]) -> float:
+        """The reward for the last move of a walk."""
+        new = path[-1] not in path[:-1]
+        return 1 / (len(house_of(instance).rooms) - 1) if new else 0.0
+
+    def _first_message(self, instance: Instance) -> str:
+        room = room_of(instance, "Current_Position")
+        return self.prompt(
+            self.task,
+            instance,
+            instance.get("Prompt"),
+            INITIAL_ROOM=shown(instance, room),
+            INITIAL_DIRECTIONS=", ".join(house_of(instance).doors[room]),
+            GOAL=instance.get("Specific_Room", ""),
+            ROUNDS=ROUNDS,
+        )
+
+    def _answer(self, instance: Instance, room: str, *, moved: bool) -> str:
+        return self.prompt(
+            "moved" if moved else "blocked",
+            instance,
+            instance.get("Player2_positive_answer" if moved else "Player2_negative_answer"),
+            **{"ANOTHER_ROOM" if moved else "SAME_ROOM": shown(instance, room)},
+            DIRECTIONS=", ".join(house_of(instance).doors[room]),
+        )
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """The scores of specification, section 7, under upstream's names."""
+        return scores.metrics(episode)
+
+    def fingerprint(self, instance: Instance) -> str:
+        """The map: the games of the family share it, whatever is to be done on it."""
+        return house_of(instance).fingerprint
+
+    @classmethod
+    def schema(cls) -> dict[str, Any] | None:
+        """The family's schema; what an instance must have depends on the game."""
+        schema = super().schema()
+        if schema is not None:
+            schema["$defs"]["instance"] = schema["$defs"][cls.task]
+        return schema
+
+    def levels(self) -> tuple[str, ...]:
+        """The experiments, as in clembench."""
+        return tuple(generate.LEVELS[self.name])
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        """Random houses; see `playpen_clembench.textmapworld.generate`."""
+        return generate.generate(self.name, split, seed=seed, level=level, n=n)
+
+    def oracle(self, role: str) -> Program:
+        """A program that explores with few moves, from what it has been told alone."""
+        return oracle.PROGRAMS[self.task] if role == EXPLORER else super().oracle(role)
+
+
+class TextMapWorldGraphReasoning(TextMapWorld):
+    """The same, but every reply also holds the map as far as the player knows it."""
+
+    name = "textmapworld_graphreasoning"
+    task = "explore_and_draw"
+    draws = True
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """As without a map, and how similar the drawn maps are to the real one."""
+        return scores.drawing_metrics(episode)
+
+
+class TextMapWorldSpecificRoom(TextMapWorld):
+    """Find a room that is named at the start, and stop there.
+
+    A move is rewarded with the number of moves by which it brings the target closer, negative if
+    it leads away; from one end of the house to the other the rewards add up to 1 at most.
+    """
+
+    name = "textmapworld_specificroom"
+    task = "find_room"
+
+    def verdict(self, instance: Instance, path: Sequence[str]) -> Success | Lose:
+        """Judge a player who has stopped: only the room where it is counts."""
+        return Success() if path[-1] == room_of(instance, "Specific_Room") else Lose()
+
+    def progress(self, instance: Instance, path: Sequence[str]) -> float:
+        """The reward for the last move of a walk."""
+        graph = house_of(instance).graph
+        away = distances(graph, room_of(instance, "Specific_Room"))
+        return (away[path[-2]] - away[path[-1]]) / (len(graph) - 1)
+
+    def metrics(self, episode: Episode) -> Metrics:
+        """As for an exploration; its quality, once the main score, has another name."""
+        return scores.target_metrics(episode)
