@@ -88,4 +88,11 @@ def playpen_games() -> list[GameSpec]:
             roles=("explorer",),
             suites=(SUITE,),
         ),
+        GameSpec(
+            name="adventuregame",
+            path="playpen_clembench.adventuregame.game:AdventureGame",
+            summary="find things in a house and deliver them, by text commands",
+            roles=("adventurer",),
+            suites=(SUITE,),
+        ),
     ]

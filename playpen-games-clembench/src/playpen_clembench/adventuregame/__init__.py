@@ -1,0 +1,1 @@
+"""AdventureGame: deliver things to their places in a text adventure."""
