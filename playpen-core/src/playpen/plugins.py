@@ -140,6 +140,35 @@ class Registry:
         lines += [f"Note: {broken}" for broken in self.broken]
         raise PluginError(" ".join(lines))
 
+    def suites(self) -> dict[str, list[str]]:
+        """Named suites with their games, as the games' specs declare them."""
+        found: dict[str, list[str]] = {}
+        for name, claims in self.games.items():
+            for suite in claims[0][0].suites:
+                found.setdefault(suite, []).append(name)
+        return dict(sorted(found.items()))
+
+    def expand(self, names: Iterable[str]) -> list[str]:
+        """Names of games, with ``suite:NAME`` replaced by the suite's games; each name once.
+
+        Raises:
+            PluginError: there is no such suite (with a suggestion).
+        """
+        suites = self.suites()
+        games: dict[str, None] = {}
+        for name in names:
+            if not name.startswith("suite:"):
+                games[name] = None
+                continue
+            suite = name.removeprefix("suite:")
+            if suite not in suites:
+                known = ", ".join(suites) or "none"
+                raise PluginError(
+                    f"there is no suite {suite!r}{did_you_mean(suite, suites)} Suites: {known}."
+                )
+            games.update(dict.fromkeys(suites[suite]))
+        return list(games)
+
     def distribution_of(self, game: str) -> str:
         """The distribution that brings a game ("" if the game is not registered)."""
         claims = self.games.get(game, [])

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     import msgspec
     from rich.table import Table
 
-KINDS = ("games", "players", "trainers", "packs")
+KINDS = ("games", "suites", "players", "trainers", "packs")
 
 
 def _shown(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
@@ -60,6 +60,9 @@ def _tables(kind: str) -> Iterator[Table | str]:
         columns = ("name", "roles", "what it is")
         for game, owner in _claims(plugins.games):
             rows.setdefault(owner, []).append((game.name, ", ".join(game.roles), game.summary))
+    elif kind == "suites":
+        columns = ("name", "games")
+        rows[""] = [(f"suite:{name}", ", ".join(g)) for name, g in plugins.suites().items()]
     elif kind == "players":
         for player, owner in _claims(plugins.players):
             rows.setdefault(owner, []).append((f"{player.scheme}:", player.summary))
@@ -69,7 +72,7 @@ def _tables(kind: str) -> Iterator[Table | str]:
     else:
         columns = ("distribution", "version", "plug-in")
         rows[""] = [(pack.distribution, pack.version, pack.name) for pack in plugins.packs]
-    if not rows:
+    if not any(rows.values()):
         hint = {
             "games": "; install a pack, for example: pip install playpen-games-clembench",
             "trainers": "; install them with: pip install playpen-trainers",
@@ -94,7 +97,7 @@ def _claims(table: dict[str, list[tuple[SpecT, str]]]) -> Iterator[tuple[SpecT, 
     "what", nargs=-1, required=True, metavar="[game|trainer|player] NAME", shell_complete=_shown
 )
 def show(what: tuple[str, ...]) -> None:
-    """Show a game with its roles, levels and splits, or the options of a trainer or player.
+    """Show a game, or the options of a trainer or player.
 
     \b
     playpen show taboo

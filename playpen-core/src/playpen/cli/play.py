@@ -61,6 +61,8 @@ def play(
 ) -> None:
     """Play GAMEs, record every episode, and show the scores.
 
+    GAME is the name of a game, or suite:NAME for all games of a suite.
+
     \b
     playpen play taboo -p program:oracle
     playpen play taboo wordle -p hf:HuggingFaceTB/SmolLM2-135M-Instruct -n 20
@@ -68,10 +70,11 @@ def play(
     """
     from playpen.runner import create_run, make_cast
 
-    chosen = {name: choose_instances(name, split, levels, source) for name in games}
+    names = registry().expand(games)
+    chosen = {name: choose_instances(name, split, levels, source) for name in names}
     stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     run = create_run(
-        output or Path("runs") / f"{stamp}-{'-'.join(chosen)}",
+        output or Path("runs") / f"{stamp}-{'-'.join(games).replace(':', '-')}",
         chosen,
         make_cast(players),
         episodes=episodes,

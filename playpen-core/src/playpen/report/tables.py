@@ -49,7 +49,9 @@ def score_table(score: RunScore, title: str | None = None) -> Table:
         table.add_column(column, justify="right", no_wrap=True)
     for column, style in (("win", "green"), ("lose", "red"), ("abort", "yellow")):
         table.add_column(column, justify="right", no_wrap=True, style=style)
-    table.add_column("fail", justify="right", no_wrap=True)
+    failed = sum(game.failed for game in score.games)
+    if failed:  # room for the longest name of a game otherwise
+        table.add_column("fail", justify="right", no_wrap=True, style="bold red")
     for game in score.games:
         table.add_row(
             Text(game.game),
@@ -60,7 +62,7 @@ def score_table(score: RunScore, title: str | None = None) -> Table:
             str(game.success),
             str(game.lose),
             str(game.aborted),
-            Text(str(game.failed), style="bold red" if game.failed else "dim"),
+            *([str(game.failed)] if failed else []),
         )
     if len(score.games) > 1:
         table.add_section()
@@ -71,7 +73,7 @@ def score_table(score: RunScore, title: str | None = None) -> Table:
             number(score.quality),
             Text(number(score.clemscore), style="bold"),
             *(str(sum(getattr(g, c) for g in score.games)) for c in ("success", "lose", "aborted")),
-            str(sum(game.failed for game in score.games)),
+            *([str(failed)] if failed else []),
         )
     return table
 
