@@ -90,6 +90,7 @@ def create_run(
     split: str | None = None,
     source: str = "",
     command: Sequence[str] = (),
+    players: Mapping[str, Player] | None = None,
 ) -> Run:
     """Write down a run, ready to be played.
 
@@ -103,13 +104,18 @@ def create_run(
         split: the split that the instances are of.
         source: the file the instances come from, "" for the pack's own.
         command: the command line, for the record.
+        players: the players by label, if they are made already.
 
     Raises:
-        AssignmentError, SpecError, PluginError, RunError: something does not fit.
+        AssignmentError, SpecError, PluginError, PlayerError, RunError: something does not fit;
+            nothing was written.
     """
     games = [get_game(name) for name in instances]
     assignments = assignments_of(cast, games)
-    players = {label: make_player(spec) for label, spec in cast.specs.items()}
+    players = make_players(cast.specs) if players is None else players
+    for game in games:
+        for role, label in assignments[game.name].items():
+            players[label].seat(game, role)  # what is wrong with a player shows here
     config = RunConfig(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=list(command),
@@ -128,6 +134,15 @@ def create_run(
         versions=versions([game.name for game in games]),
     )
     return Run.create(path, config, [i for found in instances.values() for i in found])
+
+
+def make_players(specs: Mapping[str, str]) -> dict[str, Player]:
+    """The players of labels and spec strings; models are loaded when first seated.
+
+    Raises:
+        SpecError, PluginError: a spec is wrong, or its extra is not installed.
+    """
+    return {label: make_player(spec) for label, spec in specs.items()}
 
 
 def versions(games: Sequence[str] = ()) -> dict[str, str]:
@@ -184,6 +199,7 @@ def play_run(
     planned: Callable[[int], None] = lambda count: None,
     finished: Callable[[Episode], None] = lambda episode: None,
     concurrency: int | None = None,
+    players: Mapping[str, Player] | None = None,
 ) -> Tally:
     """Play what is missing of a run and record it.
 
@@ -192,12 +208,13 @@ def play_run(
         planned: told how many episodes are about to be played.
         finished: told about every episode after its line is written.
         concurrency: replaces the run's own.
+        players: the players by label, if they are made already; they are closed at the end.
 
     Raises:
         RunError: the directory is damaged, or another process is playing into it.
         KeyboardInterrupt: after the episodes that had ended were written; resume plays the rest.
     """
-    players = {label: make_player(spec) for label, spec in run.config.players.items()}
+    players = make_players(run.config.players) if players is None else players
     hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
         jobs, tally = missing_jobs(run, players)

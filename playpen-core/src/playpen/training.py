@@ -28,7 +28,7 @@ from playpen.instance import (
 from playpen.player import did_you_mean
 from playpen.plugins import get_game, load, registry
 from playpen.report.tables import PlayProgress
-from playpen.runner import Cast, create_run, make_cast, play_run
+from playpen.runner import Cast, create_run, make_cast, make_players, play_run
 from playpen.store import Run
 
 
@@ -179,6 +179,7 @@ class TrainingRun:
         A recording that is already there is continued, so that training resumes.
         """
         path = self.output / name
+        players = make_players(cast.specs)
         if (path / "run.json").exists():
             run = Run.open(path)
         else:
@@ -191,9 +192,10 @@ class TrainingRun:
                 seed=rollout.seed,
                 concurrency=rollout.concurrency,
                 split=self.config.games.split,
+                players=players,
             )
-        with PlayProgress(Console()) as progress:
-            play_run(run, planned=progress.planned, finished=progress.finished)
+        with PlayProgress(Console(stderr=True)) as progress:
+            play_run(run, planned=progress.planned, finished=progress.finished, players=players)
         return run
 
     def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:

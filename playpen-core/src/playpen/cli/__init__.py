@@ -50,7 +50,7 @@ for command in (
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from playpen.report.inert import inert
+    from playpen.inert import inert
 
     click.echo(inert(message), err=True)
     sys.exit(code)

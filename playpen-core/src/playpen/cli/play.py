@@ -12,10 +12,11 @@ import click
 
 from playpen.cli.names import PlayerAssignment, complete_games
 from playpen.instance import SPLITS
-from playpen.plugins import get_game, load, registry, resolve_spec
+from playpen.plugins import get_game, registry
 
 if TYPE_CHECKING:
     from playpen.instance import Instance
+    from playpen.player import Player
     from playpen.store import Run
 
 
@@ -68,23 +69,26 @@ def play(
     playpen play taboo wordle -p hf:HuggingFaceTB/SmolLM2-135M-Instruct -n 20
     playpen play taboo -p describer=program:oracle -p guesser=human: -n 1
     """
-    from playpen.runner import create_run, make_cast
+    from playpen.runner import create_run, make_cast, make_players
 
     names = registry().expand(games)
     chosen = {name: choose_instances(name, split, levels, source) for name in names}
+    cast = make_cast(players)
+    made = make_players(cast.specs)
     stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
     run = create_run(
         output or Path("runs") / f"{stamp}-{'-'.join(games).replace(':', '-')}",
         chosen,
-        make_cast(players),
+        cast,
         episodes=episodes,
         seed=seed,
         concurrency=concurrency,
         split=None if source else split,
         source=source or "",
         command=sys.argv[1:],
+        players=made,
     )
-    _play_on(run)
+    _play_on(run, made)
 
 
 @click.command()
@@ -92,9 +96,11 @@ def play(
 @click.option("--concurrency", type=click.IntRange(min=1), help="Instead of the run's own.")
 def resume(run: str, concurrency: int | None) -> None:
     """Play what is missing of a RUN, failed episodes included."""
+    from playpen.runner import make_players
     from playpen.store import Run
 
-    _play_on(Run.open(run), concurrency)
+    opened = Run.open(run)
+    _play_on(opened, make_players(opened.config.players), concurrency)
 
 
 def choose_instances(
@@ -125,32 +131,33 @@ def choose_instances(
     return chosen
 
 
-def _play_on(run: Run, concurrency: int | None = None) -> None:
+def _play_on(run: Run, players: dict[str, Player], concurrency: int | None = None) -> None:
     """Play a run with a live bar, then show the scores; exit code 1 if episodes failed."""
     from rich.console import Console
 
     from playpen.cli.runs import show_scores
-    from playpen.report.inert import inert
+    from playpen.inert import inert
     from playpen.report.tables import PlayProgress
     from playpen.runner import play_run
 
-    console = Console()
     name = shlex.quote(str(run.path))
     try:
         # A bar that is drawn again and again would wipe out what a person types.
-        with PlayProgress(console, shown=not _somebody_types(run)) as progress:
+        typed = any(player.serial for player in players.values())
+        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
             tally = play_run(
                 run,
                 planned=progress.planned,
                 finished=progress.finished,
                 concurrency=concurrency,
+                players=players,
             )
     except KeyboardInterrupt:
         click.echo(f"Interrupted.  Continue with: playpen resume {name}", err=True)
         raise SystemExit(130) from None
     if not (tally.finished or tally.failed):
         click.echo("Nothing was left to play.")
-    show_scores(run, console)
+    show_scores(run, Console())
     click.echo(f"Recorded in {run.path}")
     click.echo(f"Read an episode with: playpen transcript {name} 1")
     if tally.failed or tally.given_up:
@@ -166,14 +173,3 @@ def _play_on(run: Run, concurrency: int | None = None) -> None:
         )
     if tally.failed or tally.given_up:
         raise SystemExit(1)
-
-
-def _somebody_types(run: Run) -> bool:
-    """Whether a player waits for a person at this terminal."""
-    plugins = registry()
-    for text in run.config.players.values():
-        kind = plugins.find("player", plugins.players, resolve_spec(text).scheme)
-        player = load(kind.path, what=f"the player {kind.scheme}:", extra=kind.extra)
-        if player.serial:
-            return True
-    return False

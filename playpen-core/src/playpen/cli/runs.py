@@ -30,7 +30,7 @@ def replay(path: Path, out: Path | None) -> None:
     """
     import msgspec
 
-    from playpen.report.inert import inert
+    from playpen.inert import inert
 
     episodes = differing = 0
     lines = []
@@ -122,7 +122,7 @@ def transcript(run: str, episode: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.report.inert import inert
+    from playpen.inert import inert
     from playpen.report.tables import plain_table
     from playpen.report.transcript import outcome_text, transcript
     from playpen.store import Run, RunError

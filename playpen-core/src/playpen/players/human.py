@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
+import signal
+from collections.abc import Awaitable
+
 from rich.console import Console
 from rich.panel import Panel
 from rich.text import Text
 
 from playpen.conversation import Conversation, Reply
+from playpen.inert import inert
 from playpen.player import NoOptions, Player, PlayerError
 
 
@@ -21,25 +26,40 @@ class HumanPlayer(Player):
     def __init__(self, target: str, options: NoOptions) -> None:
         self._console = Console()
 
-    def reply(self, conversation: Conversation) -> Reply:
+    def reply(self, conversation: Conversation) -> Reply | Awaitable[Reply]:
         """Ask the person.
 
         Raises:
             PlayerError: the input was closed.
         """
         title = f"{conversation.episode} · you are {conversation.role}"
-        # Text, not markup: what a model says must not be read as formatting.
-        self._console.print(Panel(Text(conversation.last), title=Text(title), title_align="left"))
-        self._console.print("Your reply (an empty line ends it):", style="dim")
-        lines: list[str] = []
-        while True:
-            try:
-                line = input()
-            except EOFError:
-                if lines:
-                    break
-                raise PlayerError("the terminal was closed before a reply was given") from None
-            if not line:
+        # While a roll-out runs, an interrupt only cancels its tasks, which input() does not notice.
+        cancel = signal.signal(signal.SIGINT, signal.default_int_handler)
+        try:
+            # Text, not markup: what a model says must not be read as formatting.
+            message = Panel(Text(inert(conversation.last)), title=Text(title), title_align="left")
+            self._console.print(message)
+            self._console.print("Your reply (an empty line ends it):", style="dim", highlight=False)
+            return Reply(_typed())
+        except KeyboardInterrupt:
+            signal.signal(signal.SIGINT, cancel)
+            signal.raise_signal(signal.SIGINT)
+            return asyncio.get_running_loop().create_future()  # until the roll-out is cancelled
+        finally:
+            signal.signal(signal.SIGINT, cancel)
+
+
+def _typed() -> str:
+    """What the person types up to an empty line."""
+    lines: list[str] = []
+    while True:
+        try:
+            line = input()
+        except EOFError:
+            if lines:
                 break
-            lines.append(line)
-        return Reply("\n".join(lines))
+            raise PlayerError("the terminal was closed before a reply was given") from None
+        if not line:
+            break
+        lines.append(line)
+    return "\n".join(lines)

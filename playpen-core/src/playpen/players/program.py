@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import sys
 from typing import Any
 
 from playpen.conversation import Conversation, Reply
@@ -45,6 +46,9 @@ class ProgramPlayer(Player):
             raise SpecError(
                 f"program:{target}: write program:oracle or program:package.module:function"
             )
+        # The script's own path does not hold the working directory, where yours may be.
+        if "" not in sys.path:
+            sys.path.append("")
         try:
             function: Any = load(target, what=f"program:{target}")
         except PluginError as error:

@@ -12,7 +12,7 @@ from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
 from playpen.game import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
-from playpen.report.inert import inert
+from playpen.inert import inert
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 

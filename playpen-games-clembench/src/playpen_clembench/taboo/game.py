@@ -118,7 +118,7 @@ class Taboo(Game):
         return generate.LEVELS
 
     def oracle(self, role: str) -> Program:
-        """Programs that win with each other on any card."""
+        """Programs that win with each other on any card, and nearly always in the `mini` world."""
         programs: dict[str, Program] = {DESCRIBER: oracle.describe, GUESSER: oracle.guess}
         return programs[role] if role in programs else super().oracle(role)
 

@@ -16,6 +16,8 @@ from playpen_clembench.taboo.words import forbidden_use, without_tag
 
 _LISTED = re.compile(r"^- (.+)$", re.MULTILINE)
 _MINI_PROMPT = re.compile(r"describe (\S+) avoid\n")
+_ONE_WORD = re.compile(r"[\w'-]+")
+_SPELLED = re.compile(r"(?:^|backwards as )((?:\S )*\S)$")
 
 
 def describe(conversation: Conversation) -> str:
@@ -27,10 +29,12 @@ def describe(conversation: Conversation) -> str:
     if mini and mini[1] in mini_world().words:
         return _mini_clue(conversation, mini[1], related, said)
     target = _secret_word(prompt)
-    hint = _hints().get(target)
-    if hint and not said and not forbidden_use(without_tag(hint, "CLUE:"), target, related):
-        return f"CLUE: {hint}"
-    return "CLUE: it is spelled backwards as " + " ".join(reversed(target.upper()))
+    letters = " ".join(reversed(target.upper()))
+    clues = [f"it is spelled backwards as {letters}", letters]
+    if target in _hints() and not said:
+        clues.insert(0, _hints()[target])
+    legal = (c for c in clues if not forbidden_use(without_tag(c, "CLUE:"), target, related))
+    return "CLUE: " + next(legal, letters)
 
 
 def guess(conversation: Conversation) -> str:
@@ -42,7 +46,7 @@ def guess(conversation: Conversation) -> str:
     known = _words_by_hint().get(clues[-1])
     if known:
         return f"GUESS: {known}"
-    spelled = re.search(r"backwards as ((?:\S )*\S)$", clues[-1])
+    spelled = _SPELLED.search(clues[-1])
     if spelled:
         return "GUESS: " + spelled[1].replace(" ", "")[::-1].lower()
     rng = random.Random(conversation.seed)
@@ -52,7 +56,7 @@ def guess(conversation: Conversation) -> str:
 def _secret_word(prompt: str) -> str:
     """The last line before the list of forbidden words that is a single word."""
     before = prompt.partition("\n- ")[0]
-    words = [line.strip() for line in before.splitlines() if len(line.split()) == 1]
+    words = [line.strip() for line in before.splitlines() if _ONE_WORD.fullmatch(line.strip())]
     return words[-1] if words else ""
 
 
