@@ -95,4 +95,18 @@ def playpen_games() -> list[GameSpec]:
             roles=("adventurer",),
             suites=(SUITE,),
         ),
+        GameSpec(
+            name="privateshared",
+            path="playpen_clembench.privateshared.game:PrivateShared",
+            summary="tell values one by one and keep track of who knows what",
+            roles=("answerer",),
+            suites=(SUITE,),
+        ),
+        GameSpec(
+            name="matchit_ascii",
+            path="playpen_clembench.matchit_ascii.game:MatchItAscii",
+            summary="find out by talking whether two grids are the same",
+            roles=("player_a", "player_b"),
+            suites=(SUITE,),
+        ),
     ]

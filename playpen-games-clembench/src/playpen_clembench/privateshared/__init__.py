@@ -1,0 +1,1 @@
+"""Private and shared: keep track of what a questioner already knows."""

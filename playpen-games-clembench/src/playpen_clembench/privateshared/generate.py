@@ -1,0 +1,110 @@
+"""Instances of private and shared (specs/privateshared.md, section 9)."""
+
+from __future__ import annotations
+
+import importlib.resources
+import itertools
+import random
+from collections.abc import Iterator, Mapping
+from functools import cache
+from typing import Any
+
+import msgspec
+
+from playpen.conversation import derive_seed
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.player import did_you_mean
+from playpen_clembench.privateshared.texts import scene_of
+
+LANGUAGE = "en"
+NUMBERS = "letter-number"
+LEVELS = ("travel-booking", "job-interview", "restaurant", "things-places", NUMBERS)
+READY = {"train": 60, "validation": 10, "test": 10}
+"""Instances per level in the ready splits; clembench has 10."""
+
+
+def fingerprint(slots: Mapping[str, str]) -> str:
+    """What makes two instances the same puzzle: the values, in whatever order they are told."""
+    return "\n".join(sorted(f"{slot}: {value}" for slot, value in slots.items()))
+
+
+def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:
+    """Make the instances of a split.
+
+    Args:
+        split: only slots and values that belong to this split are used.
+        seed: of the values, the order of the questions, and their wordings.
+        level: one of `LEVELS`; all of them if `None`.
+        n: instances per level; `READY` if `None`.
+
+    Raises:
+        InstanceError: unknown split or level, or the level has fewer than `n` instances.
+    """
+    if split not in SPLITS:
+        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if level is not None and level not in LEVELS:
+        raise InstanceError(
+            f"privateshared has no level {level!r}{did_you_mean(level, LEVELS)} "
+            f"Its levels: {', '.join(LEVELS)}."
+        )
+    wanted = READY[split] if n is None else n
+    experiments = []
+    for name in LEVELS if level is None else [level]:
+        rng = random.Random(derive_seed("privateshared", seed, name, split))
+        chosen = list(itertools.islice(_assignments(name, split, rng), wanted))
+        if len(chosen) < wanted:
+            raise InstanceError(
+                f"privateshared: level {name!r} has {len(chosen)} instances in the split "
+                f"{split!r}, not {wanted}; ask for fewer, or for {NUMBERS!r}"
+            )
+        items = [_instance(name, number, slots, rng) for number, slots in enumerate(chosen)]
+        experiments.append({"name": name, "game_instances": items})
+    return {"experiments": experiments}
+
+
+def _instance(level: str, number: int, slots: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    scene = scene_of(LANGUAGE, level)
+    return {
+        "game_id": number,
+        "slots": slots,
+        "request_order": rng.sample(list(slots), len(slots)),
+        "requests": {slot: rng.randrange(len(scene.requests[slot])) for slot in slots},
+        "probes": {
+            str(round_): {slot: rng.randrange(len(scene.probing_questions[slot])) for slot in slots}
+            for round_ in range(len(slots) + 1)
+        },
+        "lang": LANGUAGE,
+    }
+
+
+def _assignments(level: str, split: str, rng: random.Random) -> Iterator[dict[str, str]]:
+    """Different values for the slots of a level, in random order, that belong to a split."""
+    slots = list(scene_of(LANGUAGE, level).requests)
+    seen: set[str] = set()
+    for drawn in _values(level, len(slots), rng):
+        assignment = dict(zip(slots, drawn, strict=True))
+        mark = fingerprint(assignment)
+        if mark not in seen and split_of(mark) == split:
+            seen.add(mark)
+            yield assignment
+
+
+def _values(level: str, slots: int, rng: random.Random) -> Iterator[tuple[str, ...] | list[str]]:
+    """Values for all slots; endless unless each slot has values of its own."""
+    if level == NUMBERS:
+        while True:
+            yield [str(number) for number in rng.sample(range(1000, 10_000), slots)]
+    pool = pools()[level]
+    if isinstance(pool, list):
+        while True:
+            yield rng.sample(pool, slots)
+    combinations = list(itertools.product(*pool.values()))
+    rng.shuffle(combinations)
+    yield from combinations
+
+
+@cache
+def pools() -> dict[str, dict[str, list[str]] | list[str]]:
+    """Level to the values of each slot, in the slots' order, or to one list for all slots."""
+    path = importlib.resources.files(__package__).joinpath("resources", LANGUAGE, "values.json")
+    return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, list[str]] | list[str]])

@@ -1,0 +1,74 @@
+"""The program that plays the answerer."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+import pytest
+
+from playpen import Conversation, Experiment, Instance, Message, play, ready_instances
+from playpen.instance import SPLITS
+from playpen.players.program import FunctionPlayer
+from playpen_clembench.privateshared.game import PrivateShared
+
+GAME = PrivateShared()
+PLAYERS = {"answerer": FunctionPlayer(GAME.oracle("answerer"))}
+OPENING = "You buy a shirt.\n\nWHAT: Shirt\nSIZE: Large\nCOLOUR: Teal\n\nGood: luck."
+
+
+def say(*texts):
+    messages = [
+        Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)
+    ]
+    return GAME.oracle("answerer")(Conversation("answerer", messages))
+
+
+@pytest.mark.parametrize("split", SPLITS)
+def test_the_oracle_wins_every_ready_instance(split):
+    episodes = play(GAME, PLAYERS, ready_instances(GAME, split))
+    assert Counter(episode.main_score for episode in episodes) == {100: len(episodes)}
+    assert not any(GAME.metrics(e).episode["Violated Request Count"] for e in episodes)
+
+
+def test_the_oracle_understands_other_words_by_the_names_of_the_slots():
+    shown = [OPENING, "Ok.", "CLERK: Which size?", "ANSWER: Large"]
+    assert say(OPENING, "Ok.", "CLERK: And the colour, please?") == "ANSWER: Teal"
+    assert say(*shown, "ME: Is the size known?") == "ASIDE: yes"
+    assert say(*shown, "ME: Is the colour known?") == "ASIDE: no"
+
+
+def test_what_was_told_unasked_is_known():
+    shown = [OPENING, "Ok.", "CLERK: Which size?", "ANSWER: large and teal"]
+    assert say(*shown, "ME: Is the colour known?") == "ASIDE: yes"
+
+
+def test_a_slot_that_was_asked_for_counts_as_known():
+    shown = [OPENING, "Ok.", "CLERK: Which size?", "No comment."]
+    assert say(*shown, "ME: Is the size known?") == "ASIDE: yes"
+
+
+@pytest.mark.parametrize("opening", ["", "hello", "WHAT: x", "WHAT: x\n\ny: z", OPENING])
+@pytest.mark.parametrize("question", ["", "ME:", "ME: what?", "?", "CLERK: " + "x " * 10**5])
+def test_the_oracle_replies_to_anything(opening, question):
+    tag = "ASIDE: " if question.startswith("ME:") else "ANSWER: "
+    assert say(opening, "Ok.", question).startswith(tag)
+
+
+def test_values_that_contain_each_other_are_no_problem():
+    slots = ("from", "to", "by", "class", "when")
+    values = ("Bern", "Bernburg", "Bus", "Business", "Busy")
+    data = {
+        "game_id": 0,
+        "slots": dict(zip(slots, values, strict=True)),
+        "request_order": ["class", "when", "to", "from", "by"],
+        "requests": dict.fromkeys(slots, 0),
+        "probes": {str(n): dict.fromkeys(slots, 0) for n in range(6)},
+    }
+    item = Instance("privateshared", Experiment("travel-booking", {}), data)
+    (episode,) = play(GAME, PLAYERS, [item])
+    assert episode.success
+
+
+def test_there_is_an_oracle_for_the_answerer_only():
+    with pytest.raises(LookupError, match="no oracle for the role 'questioner'"):
+        GAME.oracle("questioner")
