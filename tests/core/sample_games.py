@@ -47,9 +47,9 @@ WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord")
 
 def whole_number(text: str) -> int:
     """The number that a reply consists of; asks again for anything else."""
-    if not re.fullmatch(r"\s*[0-9]{1,9}\s*", text):
+    if not re.fullmatch(r"[0-9]{1,9}", text.strip()):
         raise Violation("not_a_number", "expected a whole number", retry="Say a whole number.")
-    return int(text)
+    return int(text.strip())
 
 
 class GuessingGame(Game):

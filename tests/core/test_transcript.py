@@ -31,8 +31,8 @@ from playpen.game import (
     Violation,
     ask,
 )
-from playpen.instance import Experiment, Instance
 from playpen.inert import inert
+from playpen.instance import Experiment, Instance
 from playpen.report.transcript import outcome_text, transcript
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

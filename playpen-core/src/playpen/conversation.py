@@ -67,12 +67,15 @@ def storable(reply: Reply) -> Reply:
     broken = {
         name: text.encode("utf-8", "surrogatepass").decode("utf-8", "replace")
         for name, text in texts.items()
-        if text is not None and not text.isascii() and not _encodable(text)
+        if text is not None and not encodable(text)
     }
     return msgspec.structs.replace(reply, **broken) if broken else reply
 
 
-def _encodable(text: str) -> bool:
+def encodable(text: str) -> bool:
+    """Whether a UTF-8 file can hold the text: it has no lone surrogates."""
+    if text.isascii():
+        return True
     try:
         text.encode("utf-8")
     except UnicodeEncodeError:

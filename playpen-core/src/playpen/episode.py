@@ -16,6 +16,7 @@ from playpen.conversation import (
     Reply,
     Trajectory,
     derive_seed,
+    encodable,
     storable,
     trajectory,
 )
@@ -37,6 +38,9 @@ from playpen.game import (
     Violation,
 )
 from playpen.instance import Instance
+
+MOST_MOVES = 100_000
+"""A game that makes so many moves in a row without a question will never ask one."""
 
 
 class Said(msgspec.Struct, frozen=True, tag="reply"):
@@ -222,6 +226,13 @@ class View:
         self.messages.append(Message("assistant", reply))
 
 
+def _copied(value: Any) -> Any:
+    """The value as a file gives it back; raises for what is not JSON."""
+    if value is None or (type(value) is str and value.isascii()):
+        return value
+    return msgspec.json.decode(msgspec.json.encode(value))
+
+
 class Referee:
     """Drives one episode of a game, without any input or output of its own.
 
@@ -284,7 +295,7 @@ class Referee:
             value = reply
         send = self._generator.send
         try:
-            while True:
+            for _ in range(MOST_MOVES):
                 move: Move = send(value)
                 value = None
                 kind = type(move)
@@ -300,24 +311,31 @@ class Referee:
                     return self._question(move)
                 if kind is Draw:
                     assert isinstance(move, Draw)
-                    events.append(Draw(list(move.options), move.k))
+                    # Copies, here and for notes: the game may go on using what it drew from.
+                    events.append(Draw(_copied(move.options), move.k))
                     value = self._draw(move)
-                    events.append(Drawn(value))
+                    events.append(Drawn(_copied(value)))
                     continue
                 if kind is Note:
                     assert isinstance(move, Note)
                     # The game may go on using what it noted; the record must not change with it.
-                    events.append(Note(move.kind, msgspec.to_builtins(move.data)))
+                    events.append(Note(self._text(move.kind), _copied(move.data)))
                     continue
                 if kind is Tell:
                     assert isinstance(move, Tell)
-                    self._view(move.role).pending.append(move.text)
+                    self._view(move.role).pending.append(self._text(move.text))
                 elif kind is Exchange:
                     assert isinstance(move, Exchange)
-                    self._view(move.role).exchange(move.text, move.reply)
-                elif kind is Reward or kind is Violated:
-                    assert isinstance(move, Reward | Violated)
+                    view = self._view(move.role)
+                    view.exchange(self._text(move.text), self._text(move.reply))
+                elif kind is Reward:
+                    assert isinstance(move, Reward)
                     self._view(move.role)
+                    self._number(move.value, "reward")
+                elif kind is Violated:
+                    assert isinstance(move, Violated)
+                    self._view(move.role)
+                    self._text(move.message)
                 elif kind is not Round:
                     raise GameError(
                         f"the game {self.game.name!r} yielded {move!r}, which is not a move"
@@ -327,6 +345,10 @@ class Referee:
             self._end(stop.value)
         except Violation as violation:
             self._end(Abort(violation.code, violation.message, violation.role))
+        else:
+            raise GameError(
+                f"the game {self.game.name!r} made {MOST_MOVES} moves without asking anybody"
+            )
         return None
 
     def _view(self, role: str) -> View:
@@ -338,9 +360,23 @@ class Referee:
                 f"its roles are {', '.join(self._views)}"
             ) from None
 
+    def _text(self, text: object) -> str:
+        """A text of a move, if a record can hold it."""
+        if type(text) is not str or not encodable(text):
+            raise GameError(f"a move of the game {self.game.name!r} has {text!r} as its text")
+        return text
+
+    def _number(self, value: object, name: str) -> None:
+        if (
+            isinstance(value, bool)
+            or not isinstance(value, int | float)
+            or not math.isfinite(value)
+        ):
+            raise GameError(f"the game {self.game.name!r} gave the {name} {value!r}, not a number")
+
     def _question(self, move: Ask) -> Conversation:
         view = self._view(move.role)
-        message = view.question(move.text, side=not move.keep)
+        message = view.question(self._text(move.text), side=not move.keep)
         self.episode.events.append(move)
         self._pending = move
         self._asked += 1
@@ -378,13 +414,20 @@ class Referee:
                 f"play() of the game {self.game.name!r} returned {outcome!r}; "
                 "it must return Success, Lose or Abort"
             )
+        if isinstance(outcome, Abort):
+            self._text(outcome.message)
+        else:
+            for role, value in (outcome.role_scores or {}).items():
+                self._view(role)
+                self._number(value, f"score of {role}")
         low, high = self.game.score_range
-        score = outcome.score
-        if score is not None and not (math.isfinite(score) and low <= score <= high):
-            raise GameError(
-                f"the game {self.game.name!r} gave the score {score}; "
-                f"its score_range is {low} to {high}"
-            )
+        if outcome.score is not None:
+            self._number(outcome.score, "score")
+            if not low <= outcome.score <= high:
+                raise GameError(
+                    f"the game {self.game.name!r} gave the score {outcome.score}; "
+                    f"its score_range is {low} to {high}"
+                )
         self.outcome = self.episode.outcome = outcome
 
 

@@ -12,7 +12,7 @@ import re
 from collections.abc import Callable, Generator, Mapping, Sequence
 from functools import cache, lru_cache
 from itertools import chain
-from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Protocol, TypeAlias, TypeVar, cast, overload
 
 import msgspec
 
@@ -158,15 +158,39 @@ class Violation(Exception):
         self.role: str | None = None
 
 
+@overload
 def ask(
     role: str,
     text: str,
-    parse: Callable[[str], T] | None = None,
+    parse: None = None,
     *,
     retries: int = 0,
     keep: bool = True,
     max_new_tokens: int | None = None,
-) -> Generator[Move, Any, T]:
+) -> Generator[Move, Any, str]: ...
+
+
+@overload
+def ask(
+    role: str,
+    text: str,
+    parse: Callable[[str], T],
+    *,
+    retries: int = 0,
+    keep: bool = True,
+    max_new_tokens: int | None = None,
+) -> Generator[Move, Any, T]: ...
+
+
+def ask(
+    role: str,
+    text: str,
+    parse: Callable[[str], Any] | None = None,
+    *,
+    retries: int = 0,
+    keep: bool = True,
+    max_new_tokens: int | None = None,
+) -> Generator[Move, Any, Any]:
     """Put a question to a role and parse the reply.
 
     Inside `Game.play`: ``value = yield from ask("guesser", text, parse)``.
@@ -182,7 +206,7 @@ def ask(
     for attempt in range(retries + 1):
         reply = yield Ask(role, text, keep, max_new_tokens)
         if parse is None:
-            return cast(T, reply.text)
+            return reply.text
         try:
             return parse(reply.text)
         except Violation as violation:
@@ -244,9 +268,11 @@ def _parts(template: str) -> tuple[list[str], list[str]]:
 def _resource(package: str, *parts: str) -> str | None:
     """Text of a file in a package, or `None` if there is no such file (or no such package)."""
     try:
-        path = importlib.resources.files(package).joinpath(*parts)
+        path = importlib.resources.files(package)
+        for part in parts:  # one by one: a package without __init__.py takes no more at a time
+            path = path / part
         return path.read_text(encoding="utf-8")
-    except (OSError, TypeError, ImportError):
+    except (OSError, ImportError):
         return None
 
 

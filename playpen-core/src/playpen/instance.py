@@ -106,8 +106,9 @@ class Instance(Mapping[str, Any]):
     @property
     def id(self) -> int | str:
         """The number (clembench's ``game_id``) under which people know the instance."""
-        value: int | str = self.data.get("game_id", "")
-        return value
+        value = self.data.get("game_id", "")
+        # A record holds a number or a text, whatever an imported file says.
+        return value if type(value) in (int, str) else str(value)
 
     @property
     def language(self) -> str:

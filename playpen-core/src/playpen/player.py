@@ -98,7 +98,12 @@ def parse_spec(text: str, aliases: Mapping[str, str] | None = None) -> SpecStrin
         raise SpecError(
             f"{text!r}: options are written ?name=value&name=value, not {query!r}"
         ) from None
-    return SpecString(scheme, target, dict(pairs))
+    options = dict(pairs)
+    if len(options) < len(pairs):
+        names = [name for name, _ in pairs]
+        twice = next(name for name in names if names.count(name) > 1)
+        raise SpecError(f"{text!r}: the option {twice!r} is given twice")
+    return SpecString(scheme, target, options)
 
 
 def parse_options(spec: SpecString, options: type[OptionsT]) -> OptionsT:
@@ -141,6 +146,8 @@ def load_aliases(directory: Path | None = None) -> dict[str, str]:
                 tables = tomllib.loads(path.read_text(encoding="utf-8")).get("players", {})
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SpecError(f"{path}: not valid TOML: {error}") from None
+            if not isinstance(tables, dict):
+                raise SpecError(f"{path}: players must be tables: [players.name]")
             aliases = {}
             for name, table in tables.items():
                 if not isinstance(table, dict) or not isinstance(table.get("spec"), str):

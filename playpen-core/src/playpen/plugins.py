@@ -83,6 +83,11 @@ class Registry:
             else:
                 version = entry.dist.version if entry.dist else ""
                 self.packs.append(Pack(entry.name, distribution, version))
+        try:
+            self.manager.check_pending()
+        except pluggy.PluginValidationError as error:  # a misspelt hook would never be called
+            owner = str(self.manager.get_name(error.plugin)).partition(":")[0]
+            self.broken.append(BrokenPack("playpen hooks", owner, str(error)))
         self.games = self._collect("playpen_games", GameSpec, lambda s: s.name)
         self.players = self._collect("playpen_players", PlayerSpec, lambda s: s.scheme)
         self.trainers = self._collect("playpen_trainers", TrainerSpec, lambda s: s.name)
@@ -97,10 +102,13 @@ class Registry:
             distribution = implementation.plugin_name.partition(":")[0]
             try:
                 specs = list(implementation.function())
-                wrong = [spec for spec in specs if not isinstance(spec, kind)]
-                if wrong:
-                    raise TypeError(f"{hook}() must return {kind.__name__}, not {wrong[0]!r}")
-            except Exception as error:  # a broken hook is reported like a broken import
+                for spec in specs:
+                    if not isinstance(spec, kind):
+                        raise TypeError(f"{hook}() must return {kind.__name__}, not {spec!r}")
+                    msgspec.convert(msgspec.to_builtins(spec), kind)  # raises for a wrong field
+            except BaseException as error:  # a broken hook is reported like a broken import
+                if isinstance(error, KeyboardInterrupt):
+                    raise
                 cause = f"{type(error).__name__}: {error}"
                 self.broken.append(BrokenPack(hook, distribution, cause))
                 continue
@@ -198,9 +206,11 @@ def load(path: str, *, what: str, extra: str | None = None) -> Any:
     module_name, _, attribute = path.partition(":")
     try:
         module = importlib.import_module(module_name)
-    except ImportError as error:
-        remedy = f' Install it with: pip install "{extra}"' if extra else ""
-        raise PluginError(f"{what} cannot be imported ({error}).{remedy}") from error
+    except Exception as error:  # a module may fail in any way while it is imported
+        missing = isinstance(error, ImportError)
+        cause = str(error) if missing else f"{type(error).__name__}: {error}"
+        remedy = f' Install it with: pip install "{extra}"' if extra and missing else ""
+        raise PluginError(f"{what} cannot be imported ({cause}).{remedy}") from error
     try:
         return getattr(module, attribute)
     except AttributeError:
@@ -233,7 +243,12 @@ def make_player(text: str) -> Player:
     plugins = registry()
     kind = plugins.find("player", plugins.players, spec.scheme)
     cls = load(kind.path, what=f"the player {kind.scheme}:", extra=kind.extra)
-    player: Player = cls(spec.target, parse_options(spec, cls.Options))
+    if not (isinstance(cls, type) and issubclass(cls, Player)):
+        raise PluginError(
+            f"the player {kind.scheme}: {kind.path} is not a subclass of playpen.Player"
+        )
+    make: Any = cls
+    player: Player = make(spec.target, parse_options(spec, cls.Options))
     return player
 
 

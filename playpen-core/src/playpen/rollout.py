@@ -4,20 +4,50 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from playpen.conversation import Reply
+from playpen.conversation import Reply, storable
 from playpen.episode import Episode, Failure, Referee, new_episode
 from playpen.errors import PlaypenError
 from playpen.game import Game
-from playpen.instance import Instance
+from playpen.instance import Instance, InstanceError
 from playpen.player import Player, PlayerError, did_you_mean
 
 DEFAULT_CONCURRENCY = 64
 _BREATH = 0.05
-"""Seconds after which an episode of instant players lets the event loop run."""
+"""Seconds after which instant players let the event loop run."""
+
+_encoder = msgspec.json.Encoder()
+_reply_decoder = msgspec.json.Decoder(Reply)
+
+
+class _Breath:
+    """Lets the event loop run now and then while players that answer at once keep it busy.
+
+    All episodes of a roll-out share one: a turn of the loop takes about `_BREATH`, not that time
+    for each of them.
+    """
+
+    def __init__(self) -> None:
+        self._until = time.perf_counter() + _BREATH
+        self._renewing = False
+
+    def due(self) -> bool:
+        return time.perf_counter() > self._until
+
+    async def take(self) -> None:
+        if not self._renewing:
+            self._renewing = True
+            # Called in the loop's next turn, before the tasks that pause in this one go on.
+            asyncio.get_running_loop().call_soon(self._renew)
+        await asyncio.sleep(0)
+
+    def _renew(self) -> None:
+        self._until = time.perf_counter() + _BREATH
+        self._renewing = False
 
 
 class AssignmentError(PlaypenError, ValueError):
@@ -60,26 +90,46 @@ def assign(game: Game, everyone: str | None, by_role: Mapping[str, str]) -> dict
     return {role: by_role.get(role) or str(everyone) for role in roles}
 
 
-async def play_episode(job: Job) -> Episode:
+def _checked(answer: object, role: str) -> Reply:
+    """The reply, if it is one and can be written to a file and read back.
+
+    Raises:
+        PlayerError: it is no reply, or it cannot (infinite log-probabilities, say).
+    """
+    if not isinstance(answer, Reply):
+        raise PlayerError(f"the player of {role} returned {type(answer).__name__}, not a Reply")
+    extras = (answer.raw, answer.reasoning, answer.tokens)
+    if type(answer.text) is str and answer.text.isascii() and extras == (None, None, None):
+        return answer
+    try:
+        _reply_decoder.decode(_encoder.encode(storable(answer)))
+    except (msgspec.MsgspecError, TypeError, ValueError, AttributeError) as error:
+        message = f"the player of {role} returned a reply that cannot be recorded: {error}"
+        raise PlayerError(message) from None
+    return answer
+
+
+async def play_episode(job: Job, breath: _Breath | None = None) -> Episode:
     """Play one episode.  Failures of players or game code end in `Episode.failure`, not here."""
+    breath = breath or _Breath()
     episode = job.episode
     episode.started = time.time()
     begin = time.perf_counter()
     role: str | None = None
-    breath = begin + _BREATH
     try:
         referee = Referee(job.game, job.instance, episode)
         pending = referee.advance()
         while pending is not None:
             role = pending.role
-            answer = job.players[role].reply(pending)
-            if not isinstance(answer, Reply):
+            answer: object = job.players[role].reply(pending)
+            if isinstance(answer, Reply):
+                if breath.due():
+                    await breath.take()
+            elif isinstance(answer, Awaitable):
                 answer = await answer
-            elif time.perf_counter() > breath:
-                await asyncio.sleep(0)
-                breath = time.perf_counter() + _BREATH
+            reply = _checked(answer, role)
             role = None
-            pending = referee.advance(answer)
+            pending = referee.advance(reply)
     except PlayerError as error:
         episode.failure = Failure("player", str(error), role)
     except Exception as error:
@@ -106,14 +156,13 @@ async def rollout(
     Cancelling abandons the episodes in flight; those are not handed to `finished`.
     """
     queue = iter(jobs)
+    breath = _Breath()
 
     async def work() -> None:
-        breath = time.perf_counter() + _BREATH
         for job in queue:
-            finished(await play_episode(job))
-            if time.perf_counter() > breath:
-                await asyncio.sleep(0)
-                breath = time.perf_counter() + _BREATH
+            if breath.due():
+                await breath.take()
+            finished(await play_episode(job, breath))
 
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
@@ -143,6 +192,8 @@ def make_jobs(
         episodes: how many; one per instance if `None`.
         seed: seed of the run.
     """
+    if not instances and episodes:
+        raise InstanceError(f"there are no instances of {game.name!r} to play")
     seats = {role: player.seat(game, role) for role, player in players.items()}
     seen: dict[str, int] = {}
     for number in range(len(instances) if episodes is None else episodes):
@@ -185,5 +236,20 @@ def play(
         labels.setdefault(id(player), f"player {len(labels) + 1}")
     names = {role: labels[id(player)] for role, player in by_role.items()}
     planned = list(make_jobs(game, instances, by_role, names, episodes=episodes, seed=seed))
-    asyncio.run(rollout(planned, lambda episode: None, concurrency=concurrency))
+    if any(player.serial for player in by_role.values()):
+        concurrency = 1
+    work = rollout(planned, lambda episode: None, concurrency=concurrency)
+    if _loop_is_running():  # in a notebook: its thread cannot run another one
+        with ThreadPoolExecutor(1) as thread:
+            thread.submit(asyncio.run, work).result()
+    else:
+        asyncio.run(work)
     return [job.episode for job in planned]
+
+
+def _loop_is_running() -> bool:
+    try:
+        asyncio.get_running_loop()
+    except RuntimeError:
+        return False
+    return True

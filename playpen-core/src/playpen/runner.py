@@ -114,6 +114,8 @@ def create_run(
     assignments = assignments_of(cast, games)
     players = make_players(cast.specs) if players is None else players
     for game in games:
+        if not instances[game.name]:
+            raise RunError(f"there are no instances of {game.name!r} to play")
         for role, label in assignments[game.name].items():
             players[label].seat(game, role)  # what is wrong with a player shows here
     config = RunConfig(
@@ -247,7 +249,7 @@ def play_run(
         try:
             asyncio.run(sitting())
         finally:
-            hook.playpen_run_finished(run=run, completed=tally.remaining == 0)
+            hook.playpen_run_finished(run=run, completed=tally.remaining + tally.given_up == 0)
     return tally
 
 

@@ -100,7 +100,7 @@ def score_games(games: Iterable[GameScore]) -> RunScore:
 
     A game without any numeric main score counts in the first average and not in the second.
     """
-    table = sorted((g for g in games if g.episodes or g.failed), key=lambda g: g.game)
+    table = sorted((g for g in games if g.episodes or g.failed or g.unscored), key=lambda g: g.game)
     counted = [game for game in table if game.episodes]
     if not counted:
         return RunScore(table, None, None, None)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import fcntl
 import os
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -17,7 +17,7 @@ import msgspec
 
 from playpen.episode import Episode
 from playpen.errors import PlaypenError
-from playpen.instance import Experiment, Instance
+from playpen.instance import Experiment, Instance, content_hash
 
 FORMAT = "playpen-run/1"
 MAX_ATTEMPTS = 3
@@ -39,6 +39,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
         prompts: per game, ``pack`` or ``imported``.
         rules: per game, the version of its rules.
         versions: Python, Playpen and the plug-ins' distributions.
+        instances: hash over the hashes of all instances in order, set by `Run.create`.
     """
 
     format: str = FORMAT
@@ -55,6 +56,11 @@ class RunConfig(msgspec.Struct, kw_only=True):
     prompts: dict[str, str] = {}
     rules: dict[str, str] = {}
     versions: dict[str, str] = {}
+    instances: str = ""
+
+
+class _Format(msgspec.Struct):
+    format: str = FORMAT
 
 
 class _ExperimentLine(msgspec.Struct, tag="experiment", tag_field="kind"):
@@ -120,6 +126,13 @@ class Run:
                 f"{folder} already holds a run; continue it with `playpen resume {folder}`, "
                 "or choose another directory with -o"
             )
+        if (folder / "episodes.jsonl").exists():
+            raise RunError(
+                f"{folder} has an episodes.jsonl of another run; move it away, "
+                "or choose another directory with -o"
+            )
+        instances = list(instances)
+        config = msgspec.structs.replace(config, instances=_digest(instances))
         try:
             folder.mkdir(parents=True, exist_ok=True)
             _write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
@@ -141,17 +154,19 @@ class Run:
         folder = Path(path)
         file = folder / "run.json"
         try:
-            config = msgspec.json.decode(file.read_bytes(), type=RunConfig)
+            content = file.read_bytes()
+            # First, because another format may have other fields.
+            written = msgspec.json.decode(content, type=_Format).format
+            if written != FORMAT:
+                raise RunError(
+                    f"{file}: format {written!r} is not {FORMAT!r}; "
+                    "read it with the version of Playpen that wrote it"
+                )
+            return cls(folder, msgspec.json.decode(content, type=RunConfig))
         except OSError:
             raise RunError(f"{folder} is not a run directory: it has no run.json") from None
-        except msgspec.DecodeError as error:
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{file}: damaged: {error}") from None
-        if config.format != FORMAT:
-            raise RunError(
-                f"{file}: format {config.format!r} is not {FORMAT!r}; "
-                "read it with the version of Playpen that wrote it"
-            )
-        return cls(folder, config)
 
     def instances(self) -> list[Instance]:
         """What is played, in order.
@@ -162,10 +177,12 @@ class Run:
         file = self.path / "instances.jsonl"
         experiments: dict[tuple[str, str, str], Experiment] = {}
         found: list[Instance] = []
+        if not file.exists():
+            raise RunError(f"{file} is missing; the run cannot go on without it")
         for number, line in _lines(file):
             try:
                 record = _line_decoder.decode(line)
-            except msgspec.DecodeError as error:
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise RunError(f"{file}, line {number}: damaged: {error}") from None
             if isinstance(record, _ExperimentLine):
                 experiments[record.game, record.hash, record.name] = Experiment(
@@ -184,6 +201,11 @@ class Run:
                     "the file was changed after the run began"
                 )
             found.append(instance)
+        if self.config.instances not in ("", _digest(found)):
+            raise RunError(
+                f"{file}: instances were added, removed or moved after the run began; "
+                "restore the file, or start another run"
+            )
         return found
 
     def episodes(self, *, failed: bool = False) -> Iterator[Episode]:
@@ -317,6 +339,10 @@ def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
                     yield number, line
     except FileNotFoundError:
         return
+
+
+def _digest(instances: Sequence[Instance]) -> str:
+    return content_hash([[instance.game, instance.hash] for instance in instances])
 
 
 def _instance_lines(instances: Iterable[Instance]) -> Iterator[bytes]:

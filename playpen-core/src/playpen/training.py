@@ -9,7 +9,7 @@ from __future__ import annotations
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
 import msgspec
 from rich.console import Console
@@ -26,10 +26,12 @@ from playpen.instance import (
     ready_instances,
 )
 from playpen.player import did_you_mean
-from playpen.plugins import get_game, load, registry
+from playpen.plugins import PluginError, get_game, load, registry
 from playpen.report.tables import PlayProgress
 from playpen.runner import Cast, create_run, make_cast, make_players, play_run
 from playpen.store import Run
+
+Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class ConfigError(PlaypenError, ValueError):
@@ -67,7 +69,7 @@ class GamesTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     names: list[str] = []
     split: str = "train"
     levels: list[str] | None = None
-    per_level: int | None = None
+    per_level: Positive | None = None
     seed: int = 0
     files: dict[str, str] = {}
 
@@ -91,9 +93,9 @@ class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 class RolloutTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """``[rollout]``: how episodes are played.  `episodes` is per game."""
 
-    episodes: int | None = None
+    episodes: Positive | None = None
     seed: int = 0
-    concurrency: int = 64
+    concurrency: Positive = 64
 
 
 class TrainConfig(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -179,11 +181,16 @@ class TrainingRun:
         A recording that is already there is continued, so that training resumes.
         """
         path = self.output / name
+        rollout = self.config.rollout
         players = make_players(cast.specs)
         if (path / "run.json").exists():
             run = Run.open(path)
+            if (run.config.players, run.config.seed) != (cast.specs, rollout.seed):
+                raise ConfigError(
+                    f"{path} holds episodes of other players or another seed; "
+                    "choose another output directory, or remove it"
+                )
         else:
-            rollout = self.config.rollout
             run = create_run(
                 path,
                 self.instances(),
@@ -318,7 +325,7 @@ def _override(tables: dict[str, Any], text: str) -> None:
     try:
         parsed: Any = tomllib.loads(f"value = {value}")["value"]
     except tomllib.TOMLDecodeError:
-        parsed = value
+        parsed = value.strip()
     for key in keys[:-1]:
         tables = tables.setdefault(key, {})
         if not isinstance(tables, dict):
@@ -366,7 +373,16 @@ def _check(config: TrainConfig, source: str) -> None:
             raise ConfigError(
                 f"{source}: data.outcomes has {outcome!r}; choose among success, lose, abort"
             )
-    played = {name: get_game(name) for name in games.names}
+    try:
+        played = {name: get_game(name) for name in games.names}
+    except PluginError as error:
+        raise ConfigError(f"{source}: games.names: {error}") from None
+    for name in games.files:
+        if name not in played:
+            raise ConfigError(
+                f"{source}: games.files has {name!r}, which games.names does not have"
+                f"{did_you_mean(name, games.names)} It has {', '.join(games.names)}."
+            )
     roles = {role for game in played.values() for role in game.role_names()}
     for role in config.learner.roles or ():
         if played and role not in roles:
@@ -379,7 +395,8 @@ def _check(config: TrainConfig, source: str) -> None:
             if level not in game.levels():
                 raise ConfigError(
                     f"{source}: games.levels has {level!r}, which {name!r} does not have"
-                    f"{did_you_mean(level, game.levels())}"
+                    f"{did_you_mean(level, game.levels())} "
+                    f"Its levels: {', '.join(game.levels()) or 'none'}."
                 )
         if name in games.files:
             try:
