@@ -19,6 +19,8 @@ import msgspec
 from playpen.errors import PlaypenError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from playpen.conversation import Conversation
     from playpen.episode import Episode
     from playpen.instance import Instance
@@ -388,6 +390,15 @@ class Game:
             events: the recorded events of the episode, each with ``type`` and ``content``.
         """
         return []
+
+    def complete_import(self, document: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Add to an imported instances file what clembench keeps outside of it.
+
+        Args:
+            document: the file's content, ``{"experiments": [...]}``; may be changed.
+            folder: the game's folder in the checkout (it holds ``in`` and ``resources``).
+        """
+        return document
 
     @classmethod
     def role_names(cls) -> tuple[str, ...]:

@@ -66,7 +66,7 @@ def import_instances(
         )
     if label != Path(label).name or label == "..":
         raise InstanceError(f"{label!r} cannot name a set; choose a --name without slashes")
-    found = [(get_game(g), read_instances(source, get_game(g))) for g, source in sources]
+    found = [(get_game(g), _read_completed(get_game(g), source)) for g, source in sources]
     folder = data_home() / "instances" / label
     imported = []
     try:
@@ -80,6 +80,14 @@ def import_instances(
             f"{folder} cannot be written: {error.strerror}; PLAYPEN_HOME names another place"
         ) from None
     return imported
+
+
+def _read_completed(game: Game, source: Path) -> list[Instance]:
+    """The instances of a file, with the texts that a checkout keeps beside it."""
+    document = load_json(source)
+    if source.parent.name == "in" and isinstance(document, dict) and "experiments" in document:
+        document = game.complete_import(document, source.parent.parent)
+    return parse_instances(document, game, source=str(source))
 
 
 def find_instances(source: str, game: Game) -> list[Instance]:

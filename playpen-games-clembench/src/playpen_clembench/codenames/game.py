@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from playpen import (
@@ -111,6 +112,17 @@ class Codenames(Game):
         """The opponents' moves: a run of ``opponent revealed`` events each."""
         runs = itertools.groupby(events, key=lambda event: event["type"] == "opponent revealed")
         return [[event["content"]["word"] for event in run] for moved, run in runs if moved]
+
+    def complete_import(self, document: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Upstream's four prompt templates, given to every experiment."""
+        for moment, kind in (("initial", "initial"), ("intermittent", "follow_up")):
+            for role in (CLUEGIVER, GUESSER):
+                file = folder / "resources" / f"{moment}_prompts" / f"prompt_{role}.template"
+                if file.is_file():
+                    text = file.read_text(encoding="utf-8")
+                    for experiment in document["experiments"]:
+                        experiment.setdefault(f"{role}_{kind}_prompt", text)
+        return document
 
     def metrics(self, episode: Episode) -> Metrics:
         """The scores of section 7 of the spec, under upstream's names."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Generator, Mapping
+from pathlib import Path
 from typing import Any
 
 from playpen import (
@@ -27,7 +28,7 @@ from playpen import (
 from playpen_clembench.privateshared import generate, oracle
 from playpen_clembench.privateshared.replies import answer_reader, aside_reader
 from playpen_clembench.privateshared.scores import Probe, main_score, metrics
-from playpen_clembench.privateshared.texts import Texts, scene_of, texts_of
+from playpen_clembench.privateshared.texts import Texts, scene_of, texts_of, upstream_texts
 
 ANSWERER = "answerer"
 ATTEMPTS = 5
@@ -146,6 +147,14 @@ class PrivateShared(Game):
     ) -> dict[str, Any]:
         """Make instances; see `playpen_clembench.privateshared.generate`."""
         return generate.generate(split, seed=seed, level=level, n=n)
+
+    def complete_import(self, document: dict[str, Any], folder: Path) -> dict[str, Any]:
+        """Upstream's question pools and fixed words, which its instances choose from by number."""
+        for experiment in document["experiments"]:
+            texts = upstream_texts(folder / "resources", experiment.get("name"))
+            if texts:
+                experiment.setdefault("texts", texts)
+        return document
 
     def levels(self) -> tuple[str, ...]:
         """The domains, as in clembench; they have 5, 10 or 15 slots."""

@@ -11,12 +11,14 @@ from __future__ import annotations
 import importlib.resources
 from collections.abc import Iterator
 from functools import cache, lru_cache
+from pathlib import Path
 from typing import Any, TypeAlias
 
 import msgspec
 
 from playpen import Experiment, Instance
 from playpen.game import PromptError
+from playpen.instance import load_json
 
 Wordings: TypeAlias = dict[str, tuple[str, ...]]
 """Slot to the sentences from which the numbers of an instance choose."""
@@ -142,3 +144,17 @@ def _own(language: str, name: str) -> Any:
             f"add the file prompts/{language}/{name}.json"
         )
     return msgspec.json.decode(path.read_bytes())
+
+
+def upstream_texts(resources: Path, experiment: str, language: str = "en") -> dict[str, Any]:
+    """The field ``texts`` of an experiment, from the resources of a clembench checkout.
+
+    Files that are not there are left out (specs/privateshared.md, section 2).
+    """
+    files = {
+        "requests": resources / "texts" / experiment / "requests.json",
+        "probing_questions": resources / "texts" / experiment / "probing_questions.json",
+        "reprompts": resources / "texts" / "reprompts.json",
+        "words": resources / f"{language}_words.json",
+    }
+    return {name: load_json(path) for name, path in files.items() if path.is_file()}
