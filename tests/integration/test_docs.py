@@ -30,7 +30,7 @@ def test_the_readme_names_every_game_player_and_only_real_commands():
     text = (REPOSITORY / "README.md").read_text(encoding="utf-8")
     plugins = registry()
     ours = [n for n, claims in plugins.games.items() if claims[0][1] == "playpen-games-clembench"]
-    assert [name for name in ours if f"| `{name}` |" not in text] == []
+    assert [name for name in ours if f"`{name}`" not in text] == []
     assert [s for s in plugins.players if f"`{s}:" not in text] == []
     plugins.manager.hook.playpen_commands(cli=cli)
     used = set(re.findall(r"(?:\$ |`)playpen (\w+)", text))

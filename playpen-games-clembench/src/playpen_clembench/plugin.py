@@ -5,6 +5,7 @@ from __future__ import annotations
 from playpen.hookspecs import GameSpec, hookimpl
 
 SUITE = "clembench-2.0"
+STATIC = "static-1.0"
 
 
 @hookimpl
@@ -108,5 +109,40 @@ def playpen_games() -> list[GameSpec]:
             summary="find out by talking whether two grids are the same",
             roles=("player_a", "player_b"),
             suites=(SUITE,),
+        ),
+        GameSpec(
+            name="mmlu_pro",
+            path="playpen_clembench.static.mmlu_pro:MmluPro",
+            summary="multiple-choice questions of professional knowledge",
+            roles=("answerer",),
+            suites=(STATIC,),
+        ),
+        GameSpec(
+            name="cladder",
+            path="playpen_clembench.static.cladder:Cladder",
+            summary="yes/no questions of causal reasoning",
+            roles=("answerer",),
+            suites=(STATIC,),
+        ),
+        GameSpec(
+            name="eqbench",
+            path="playpen_clembench.static.eqbench:EqBench",
+            summary="rate the emotions of people in a dialogue",
+            roles=("answerer",),
+            suites=(STATIC,),
+        ),
+        GameSpec(
+            name="ifeval",
+            path="playpen_clembench.static.ifeval:IfEval",
+            summary="follow instructions that can be checked by program",
+            roles=("answerer",),
+            suites=(STATIC,),
+        ),
+        GameSpec(
+            name="bbh",
+            path="playpen_clembench.static.bbh:Bbh",
+            summary="hard reasoning tasks of many kinds",
+            roles=("answerer",),
+            suites=(STATIC,),
         ),
     ]

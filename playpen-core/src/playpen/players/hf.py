@@ -26,6 +26,9 @@ from playpen.players.chat import ChatFormat, PromptTokens
 from playpen.players.engine import Engine, Request
 from playpen.players.reasoning import split_reasoning
 
+DEFAULT_NEW_TOKENS = 300
+"""Longest reply in tokens unless the game or the user says otherwise; upstream's."""
+
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
@@ -34,7 +37,7 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
 
     Attributes:
         temperature: 0 takes the most probable token.
-        max_new_tokens: limit of every reply; a game may set a lower one.
+        max_new_tokens: limit of every reply.  Without it a reply has 300, or what its game allows.
         top_p: sample among the most probable tokens that together have this probability.
         top_k: sample among this many most probable tokens; 0 for no limit.
         dtype: ``auto`` is the checkpoint's own on an accelerator, and float32 on a CPU.
@@ -48,7 +51,7 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     """
 
     temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_new_tokens: Positive = 300
+    max_new_tokens: Positive | None = None
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
     top_k: Annotated[int, msgspec.Meta(ge=0)] = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
@@ -131,7 +134,9 @@ class HuggingFacePlayer(Player):
         engine, chat = self._ready()
         options = self._options
         prompt = chat.prompt(conversation.messages)
-        wanted = min(options.max_new_tokens, conversation.max_new_tokens or options.max_new_tokens)
+        wanted = options.max_new_tokens or conversation.max_new_tokens or DEFAULT_NEW_TOKENS
+        if conversation.max_new_tokens is not None:
+            wanted = min(wanted, conversation.max_new_tokens)
         limit = min(wanted, engine.positions - len(prompt.full))
         if limit < 1:
             return _no_room(conversation, prompt)
@@ -185,7 +190,7 @@ class HuggingFacePlayer(Player):
             "temperature": options.temperature,
             "top_p": options.top_p,
             "top_k": options.top_k,
-            "max_new_tokens": options.max_new_tokens,
+            "max_new_tokens": options.max_new_tokens or DEFAULT_NEW_TOKENS,
             "batch_size": options.batch_size,
             "deterministic": options.deterministic,
             "reasoning": "stripped" if options.thinking == "strip" else "kept",

@@ -1,0 +1,124 @@
+"""How made-up questions are enumerated, split and dealt, whatever they are about."""
+
+from __future__ import annotations
+
+import math
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+from playpen import Program
+from playpen.instance import SPLITS, InstanceError, content_hash, split_of
+from playpen.player import did_you_mean
+
+READY = {"train": 100, "validation": 20, "test": 20}
+"""Instances per level in the ready splits."""
+
+
+class Item(NamedTuple):
+    """A question and its answer, in the fields of the benchmark's instances."""
+
+    input: str
+    target: Any
+
+
+@dataclass(frozen=True)
+class Puzzles:
+    """All items that one choice from each axis makes.
+
+    Attributes:
+        make: from the choices, in the order of the axes, to the item; `None` if they do not go
+            together.
+        axes: what there is to choose from.
+    """
+
+    make: Callable[..., Item | None]
+    axes: Sequence[Sequence[Any]]
+
+    def shuffled(self, rng: random.Random) -> Iterator[Item]:
+        """All items in random order; only those that are taken cost anything."""
+        for number in _shuffled(math.prod(map(len, self.axes)), rng):
+            choices = []
+            for axis in self.axes:
+                number, place = divmod(number, len(axis))
+                choices.append(axis[place])
+            item = self.make(*choices)
+            if item is not None:
+                yield item
+
+
+def _shuffled(size: int, rng: random.Random) -> Iterator[int]:
+    """The numbers below `size` in random order, of which only the exchanged ones are stored."""
+    exchanged: dict[int, int] = {}
+    for place in range(size):
+        other = rng.randrange(place, size)
+        yield exchanged.get(other, other)
+        exchanged[other] = exchanged.pop(place, place)
+
+
+@dataclass(frozen=True)
+class MadeUp:
+    """The made-up questions of one benchmark.
+
+    Attributes:
+        game: its name.
+        levels: the kinds of questions, by name.
+        solve: a program that answers them, and guesses at other questions.
+        settings: fields that every experiment has.
+    """
+
+    game: str
+    levels: Mapping[str, Puzzles]
+    solve: Program
+    settings: Mapping[str, Any]
+
+    def generate(
+        self, split: str, *, seed: int, level: str | None, n: int | None
+    ) -> dict[str, Any]:
+        """Make the instances of a split; see `playpen.Game.generate`.
+
+        Raises:
+            InstanceError: unknown split or level, or fewer items than were asked for.
+        """
+        if split not in SPLITS:
+            raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+        if level is not None and level not in self.levels:
+            raise InstanceError(
+                f"{self.game} has no level {level!r}{did_you_mean(level, self.levels)} "
+                f"Its levels: {', '.join(self.levels)}."
+            )
+        wanted = READY[split] if n is None else n
+        return {
+            "experiments": [
+                {
+                    "name": name,
+                    **self.settings,
+                    "game_instances": [
+                        {"game_id": number, "input": item.input, "target": item.target}
+                        for number, item in enumerate(self._deal(name, split, seed, wanted))
+                    ],
+                }
+                for name in ([level] if level else self.levels)
+            ]
+        }
+
+    def _deal(self, level: str, split: str, seed: int, wanted: int) -> list[Item]:
+        dealt: dict[str, Item] = {}
+        rng = random.Random(f"{self.game}/{level}/{split}/{seed}")
+        for item in self.levels[level].shuffled(rng):
+            if len(dealt) == wanted:
+                break
+            if split_of(fingerprint(self.game, item.input)) == split:
+                dealt.setdefault(item.input, item)
+        if len(dealt) < wanted:
+            raise InstanceError(
+                f"{self.game}'s level {level!r} has {len(dealt)} instances in the {split} split, "
+                f"not {wanted}"
+            )
+        return list(dealt.values())
+
+
+def fingerprint(game: str, question: str) -> str:
+    """What makes two instances the same puzzle: the question."""
+    return f"{game}:{content_hash(question)}"
