@@ -12,17 +12,20 @@ export TOKENIZERS_PARALLELISM ?= false
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
 
-install: $(VENV)/.installed  ## an environment with everything, in .venv
+install: $(VENV)/.developed  ## an environment with everything, in .venv
 
-$(VENV)/.installed: constraints.txt requirements-dev.txt $(addsuffix /pyproject.toml,$(PACKAGES))
+$(VENV)/.installed: constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 	test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet -c constraints.txt pip hatchling editables
-	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements-dev.txt
 	$(BIN)/python -m pip install --quiet -c constraints.txt --no-build-isolation \
 		$(addprefix -e ./,$(PACKAGES))
 	touch $@
 
-demo: install  ## a tiny model learns a game of the pack (minutes, on a CPU)
+$(VENV)/.developed: $(VENV)/.installed requirements-dev.txt
+	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements-dev.txt
+	touch $@
+
+demo: $(VENV)/.installed  ## a tiny model learns a game of the pack (minutes, on a CPU)
 	$(BIN)/playpen demo
 
 test: install  ## the test suite
