@@ -17,7 +17,8 @@ from playpen.instance import (
     split_of,
 )
 from playpen_clembench.imagegame.game import ImageGame
-from playpen_clembench.imagegame.generate import LEVELS, READY, compact_shapes, drawn
+from playpen_clembench.imagegame.generate import LEVELS, READY
+from playpen_clembench.shapes import compact_shapes, drawn
 
 GAME = ImageGame()
 CHECKER = Checker(GAME)

@@ -6,20 +6,27 @@ from typing import Any
 
 
 def request_counts(requests: int, violated: int, *, digits: int | None = None) -> dict[str, Any]:
-    """The four counters.
+    """The three counters and their ratio.
 
     Args:
         requests: how many replies (or rounds, where a game counts those) were asked for.
         violated: how many of them broke the rules.
         digits: decimals of the ratio; unrounded if `None`.
     """
-    parsed = requests - violated
-    ratio = parsed / requests if requests else None
+    counts = plain_counts(requests, violated)
+    ratio = counts["Parsed Request Count"] / requests if requests else None
     return {
-        "Request Count": requests,
-        "Parsed Request Count": parsed,
-        "Violated Request Count": violated,
+        **counts,
         "Request Success Ratio": (
             ratio if digits is None or ratio is None else round(ratio, digits)
         ),
+    }
+
+
+def plain_counts(requests: int, violated: int) -> dict[str, int]:
+    """The counters alone, as most games report them of a round."""
+    return {
+        "Request Count": requests,
+        "Parsed Request Count": requests - violated,
+        "Violated Request Count": violated,
     }

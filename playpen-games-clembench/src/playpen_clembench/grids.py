@@ -8,6 +8,9 @@ from typing import TypeAlias
 Grid: TypeAlias = tuple[tuple[str, ...], ...]
 """Rows from top to bottom, each with its cells from left to right."""
 
+EMPTY = "▢"
+"""An empty cell, where a game has no other sign for it."""
+
 
 def parse_grid(text: str) -> Grid:
     """The cells of a grid text; the inverse of `format_grid`."""

@@ -13,8 +13,7 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import split_of
 from playpen_clembench.adventuregame.home import (
     CONTAINERS,
     FLOOR,
@@ -29,6 +28,7 @@ from playpen_clembench.adventuregame.home import (
 from playpen_clembench.adventuregame.language import language
 from playpen_clembench.adventuregame.solver import Action, distances, shortest_solution
 from playpen_clembench.adventuregame.world import Fact, World, fact_text, parse_fact
+from playpen_clembench.levels import chosen_levels, first
 
 MAX_TURNS = 50
 GOALS = 3
@@ -74,18 +74,11 @@ def generate(
     Raises:
         InstanceError: unknown split or level, or fewer than `n` puzzles were found.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"adventuregame has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Choose one of {', '.join(LEVELS)}."
-        )
+    chosen = chosen_levels("adventuregame", LEVELS, split, level)
     wanted = READY[split] if n is None else n
     puzzles = {
         difficulty: _puzzles(difficulty, split, seed, wanted)
-        for difficulty in OPTIMUM
-        if level is None or LEVELS[level].difficulty == difficulty
+        for difficulty in dict.fromkeys(LEVELS[name].difficulty for name in chosen)
     }
     return {
         "experiments": [
@@ -96,7 +89,7 @@ def generate(
                     for number, puzzle in enumerate(puzzles[LEVELS[name].difficulty])
                 ],
             }
-            for name in (LEVELS if level is None else [level])
+            for name in chosen
         ]
     }
 
@@ -158,13 +151,8 @@ def command(action: Action) -> str:
 
 
 def _puzzles(difficulty: str, split: str, seed: int, wanted: int) -> list[Puzzle]:
-    found = list(itertools.islice(_stream(difficulty, split, seed), wanted))
-    if len(found) < wanted:
-        raise InstanceError(
-            f"adventuregame: the {difficulty} levels give {len(found)} instances of the split "
-            f"{split!r}, not {wanted}; ask for fewer"
-        )
-    return found
+    shortage = f"adventuregame: the {difficulty} levels give {{}} instances of the split {split!r}"
+    return first(wanted, _stream(difficulty, split, seed), shortage)
 
 
 def _stream(difficulty: str, split: str, seed: int) -> Iterator[Puzzle]:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable, Mapping
 from functools import cache
 from typing import NamedTuple
 
 import msgspec
 
-from playpen.game import PromptError, fill
+from playpen.game import fill
+from playpen_clembench.languages import language_file
 
 
 class Name(NamedTuple):
@@ -105,16 +105,9 @@ def language(code: str) -> Language:
     Raises:
         PromptError: the game does not speak it.
     """
-    words = msgspec.json.decode(_read(code, "language.json"), type=Words)
-    sentences = msgspec.json.decode(_read(code, "sentences.json"), type=dict[str, str])
-    return Language(words, sentences)
-
-
-def _read(code: str, name: str) -> bytes:
-    path = importlib.resources.files(__package__).joinpath("prompts", code, name)
-    try:
-        return path.read_bytes()
-    except OSError:
-        raise PromptError(
-            f"the game 'adventuregame' does not speak {code!r}; add the file prompts/{code}/{name}"
-        ) from None
+    words = language_file(__package__, code, "language.json")
+    sentences = language_file(__package__, code, "sentences.json")
+    return Language(
+        msgspec.json.decode(words, type=Words),
+        msgspec.json.decode(sentences, type=dict[str, str]),
+    )

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable
 from typing import Any
 
 from playpen.episode import Episode, Event, Said
-from playpen.game import Abort, Metrics, Note, Round, Violated
+from playpen.game import Abort, Metrics, Note, Violated
 from playpen_clembench.adventuregame.replies import NO_COMMAND, NO_PLAN
-from playpen_clembench.counts import request_counts
+from playpen_clembench.counts import plain_counts, request_counts
+from playpen_clembench.record import events_by_round, noted
 
 FAILURES = (
     "lark_exception",
@@ -44,10 +44,8 @@ Scores = dict[str, Any]
 
 def metrics(episode: Episode) -> Metrics:
     """The scores of all turns and of the episode."""
-    setting: Scores = next(
-        (e.data for e in episode.events if isinstance(e, Note) and e.kind == "adventure"), {}
-    )
-    turns = [_Turn(events) for events in _rounds(episode.events)]
+    setting: Scores = next(iter(noted(episode.events, "adventure")), {})
+    turns = [_Turn(events) for events in events_by_round(episode.events)]
     turns = [turn for turn in turns if turn.asked]
     finished = False
     rounds = {}
@@ -70,16 +68,6 @@ def metrics(episode: Episode) -> Metrics:
     )
 
 
-def _rounds(events: Iterable[Event]) -> list[list[Event]]:
-    rounds: list[list[Event]] = [[]]
-    for event in events:
-        if isinstance(event, Round):
-            rounds.append([])
-        else:
-            rounds[-1].append(event)
-    return rounds
-
-
 class _Turn:
     """What happened in one turn."""
 
@@ -96,10 +84,8 @@ class _Turn:
     def scores(self, finished_before: bool) -> Scores:
         failure = self.action.get("failure")
         phase = self.action.get("phase")
-        counts = request_counts(1, int(self.violation is not None))
-        del counts["Request Success Ratio"]
         return {
-            **counts,
+            **plain_counts(1, int(self.violation is not None)),
             NO_COMMAND: int(self.violation == NO_COMMAND),
             NO_PLAN: int(self.violation == NO_PLAN),
             "hallucination": int(self._claims_the_end(finished_before)),

@@ -9,10 +9,10 @@ import random
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import split_of
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.board import ASSIGNMENTS
+from playpen_clembench.levels import chosen_levels
 
 COUNTS = {"team": 9, "opponent": 8, "innocent": 7, "assassin": 1}
 FLAGS = {
@@ -66,20 +66,9 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Raises:
         InstanceError: unknown split or level.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"codenames has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Its levels: {', '.join(LEVELS)}."
-        )
+    names = chosen_levels("codenames", LEVELS, split, level)
     wanted = READY[split] if n is None else n
-    return {
-        "experiments": [
-            _experiment(name, split, seed, wanted)
-            for name in (LEVELS if level is None else [level])
-        ]
-    }
+    return {"experiments": [_experiment(name, split, seed, wanted) for name in names]}
 
 
 def _experiment(name: str, split: str, seed: int, n: int) -> dict[str, Any]:

@@ -6,9 +6,10 @@ verdicts are those of NLTK's lemmatizer, and nothing has to be downloaded.
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterable
 from functools import cache
+
+from playpen_clembench.languages import material_file
 
 _ENDINGS = (
     ("s", ""),
@@ -53,5 +54,7 @@ def _exceptions(language: str) -> dict[str, tuple[str, ...]]:
 
 def _read(language: str, file: str) -> str:
     """A word list of a language; empty if there is none."""
-    path = importlib.resources.files(__package__).joinpath("resources", language, file)
-    return path.read_text(encoding="utf-8") if path.is_file() else ""
+    try:
+        return material_file(__package__, file, language)
+    except FileNotFoundError:
+        return ""

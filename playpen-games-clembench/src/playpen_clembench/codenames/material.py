@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from functools import cache
+
+from playpen_clembench.languages import material_file
 
 
 @cache
@@ -28,6 +29,5 @@ def theme_of() -> dict[str, str]:
 
 def _blocks(file: str) -> dict[str, tuple[str, ...]]:
     """Blocks between blank lines: a name, then words."""
-    path = importlib.resources.files(__package__).joinpath("resources", "en", file)
-    blocks = (block.split() for block in path.read_text(encoding="utf-8").split("\n\n"))
+    blocks = (block.split() for block in material_file(__package__, file).split("\n\n"))
     return {name: tuple(members) for name, *members in blocks}

@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import re
 from collections.abc import Sequence
 from functools import cache
 
 import msgspec
 
-from playpen.game import PromptError, fill
+from playpen.game import fill
 from playpen_clembench.codenames.board import ASSIGNMENTS, TEAM
+from playpen_clembench.languages import language_file
 
 _VARIABLES = "|".join([*(f"{name}_words" for name in ASSIGNMENTS), "board", "clue", "number"])
 _CLEMBENCH_VARIABLE = re.compile(rf"\$(?:({_VARIABLES})\b|\{{({_VARIABLES})\}})")
@@ -59,13 +59,7 @@ def phrases_of(language: str) -> Phrases:
     Raises:
         PromptError: the game does not speak it.
     """
-    path = importlib.resources.files(__package__).joinpath("prompts", language, "phrases.json")
-    if not path.is_file():
-        raise PromptError(
-            f"the game 'codenames' has no phrases for language {language!r}; "
-            f"add the file prompts/{language}/phrases.json"
-        )
-    return msgspec.json.decode(path.read_bytes(), type=Phrases)
+    return msgspec.json.decode(language_file(__package__, language, "phrases.json"), type=Phrases)
 
 
 def with_our_placeholders(template: str) -> str:

@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from typing import Any
 
 from playpen.episode import Episode, Event
-from playpen.game import Abort, Metrics, Note, Round, Violated
+from playpen.game import Abort, Metrics, Violated
 from playpen.instance import Instance
 from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, INNOCENT, OPPONENT, TEAM
 from playpen_clembench.codenames.replies import CLUEGIVER, GUESSER, NUMBER_WITH_CLUE, REPROMPT
 from playpen_clembench.counts import request_counts
+from playpen_clembench.record import events_by_round, noted
 
 _PLAYERS = {CLUEGIVER: "Cluegiver", GUESSER: "Guesser"}
 _AVERAGED = (
@@ -45,9 +46,10 @@ def setting(instance: Instance) -> dict[str, Any]:
 
 def metrics(episode: Episode) -> Metrics:
     """All scores of an episode."""
-    experiment = _noted(episode.events, "experiment")[0]
+    experiment = noted(episode.events, "experiment")[0]
     rounds = {
-        str(number): _round_scores(events) for number, events in enumerate(_rounds(episode.events))
+        str(number): _round_scores(events)
+        for number, events in enumerate(events_by_round(episode.events))
     }
     return Metrics(
         episode={
@@ -66,24 +68,14 @@ def metrics(episode: Episode) -> Metrics:
     )
 
 
-def _rounds(events: Iterable[Event]) -> list[list[Event]]:
-    rounds: list[list[Event]] = [[]]
-    for event in events:
-        if isinstance(event, Round):
-            rounds.append([])
-        else:
-            rounds[-1].append(event)
-    return rounds
-
-
 def _round_scores(events: list[Event]) -> dict[str, Any]:
     """The scores of one round; what was not reached counts as nothing."""
-    (status,) = _noted(events, "board status")
+    (status,) = noted(events, "board status")
     hidden = len(status["hidden"][TEAM])
-    targeted = _by_assignment(_noted(events, "word targeted"))
-    (guesses,) = _noted(events, "guesses") or [[]]
-    target_hits = len(_noted(events, "target revealed"))
-    revealed = {"target": target_hits, **_by_assignment(_noted(events, "team revealed"))}
+    targeted = _by_assignment(noted(events, "word targeted"))
+    (guesses,) = noted(events, "guesses") or [[]]
+    target_hits = len(noted(events, "target revealed"))
+    revealed = {"target": target_hits, **_by_assignment(noted(events, "team revealed"))}
     errors = Counter(
         # Upstream's mistake, kept for its scores: the guesser is blamed for the cluegiver's number.
         GUESSER if event.code == NUMBER_WITH_CLUE else event.role
@@ -118,7 +110,7 @@ def _agreement(name: str, hits: int, chosen: int, wanted: int) -> dict[str, floa
 
 
 def _engaged_flags(episode: Episode, flags: dict[str, bool]) -> dict[str, int]:
-    (engaged,) = _noted(episode.events, "engaged flags") or [{}]
+    (engaged,) = noted(episode.events, "engaged flags") or [{}]
     return {
         f"{name} {flag.lower()}": engaged.get(role, {}).get(flag, 0)
         for flag, is_set in flags.items()
@@ -131,7 +123,7 @@ def _progress(
     episode: Episode, experiment: dict[str, Any], rounds: dict[str, dict[str, Any]]
 ) -> dict[str, Any]:
     """How far the team came, and how fast."""
-    revealed = _by_assignment(_noted(episode.events, "team revealed"))
+    revealed = _by_assignment(noted(episode.events, "team revealed"))
     counts = experiment["assignments"]
     others = (OPPONENT, INNOCENT, ASSASSIN)
     mistakes = _ratio(sum(revealed[name] for name in others), sum(counts[name] for name in others))
@@ -156,10 +148,6 @@ def _number_of_turns(episode: Episode, rounds: int, flags: dict[str, bool]) -> i
     if isinstance(outcome, Abort) and flags[REPROMPT]:
         passed_on = not passed_on
     return rounds + passed_on
-
-
-def _noted(events: Iterable[Event], kind: str) -> list[Any]:
-    return [event.data for event in events if isinstance(event, Note) and event.kind == kind]
 
 
 def _by_assignment(words: list[dict[str, str]]) -> dict[str, int]:

@@ -19,7 +19,7 @@ from playpen import (
     Success,
     ask,
 )
-from playpen_clembench.counts import request_counts
+from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.guesswhat import generate
 from playpen_clembench.guesswhat.oracle import ORACLES
 from playpen_clembench.guesswhat.replies import FORBIDDEN, Guess, form_of
@@ -130,10 +130,7 @@ def _violations(episode: Episode) -> dict[str, int]:
 
 
 def _round_scores(episode: Episode, *, last: bool) -> dict[str, Any]:
-    violated = int(last and episode.aborted)
     return {
         "Accuracy": int(last and episode.success),
-        "Violated Request Count": violated,
-        "Parsed Request Count": 1 - violated,
-        "Request Count": 1,
+        **plain_counts(1, int(last and episode.aborted)),
     }

@@ -11,10 +11,10 @@ from functools import cache
 from typing import Any, NamedTuple
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import split_of
 from playpen_clembench.guesswhat import taxonomy
 from playpen_clembench.guesswhat.taxonomy import Taxonomy
+from playpen_clembench.levels import chosen_levels
 
 MAX_TURNS = 8
 READY = {"train": 50, "validation": 10, "test": 10}
@@ -60,13 +60,7 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Raises:
         InstanceError: unknown split or level.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"guesswhat has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Its levels: {', '.join(LEVELS)}."
-        )
+    names = chosen_levels("guesswhat", LEVELS, split, level)
     wanted = READY[split] if n is None else n
     return {
         "experiments": [
@@ -80,7 +74,7 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
                     )
                 ],
             }
-            for name in ([level] if level else LEVELS)
+            for name in names
         ]
     }
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import re
 import string
@@ -12,8 +11,8 @@ from functools import cache, lru_cache
 from typing import Any, NamedTuple
 
 from playpen import Instance, Violation
-from playpen.game import PromptError
 from playpen.instance import Experiment
+from playpen_clembench.languages import language_file
 
 FORBIDDEN = "forbidden_question"
 """Code of the violation by a question's content; all others are about its form."""
@@ -110,12 +109,5 @@ def _form(experiment: Experiment, language: str) -> Form:
 
 @cache
 def _own(language: str) -> dict[str, Any]:
-    path = importlib.resources.files(__package__).joinpath("prompts", language, "form.json")
-    try:
-        table: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise PromptError(
-            f"the game 'guesswhat' has no tags for language {language!r}; "
-            f"add the file prompts/{language}/form.json"
-        ) from None
+    table: dict[str, Any] = json.loads(language_file(__package__, language, "form.json"))
     return table

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 from functools import cache
 from typing import TypeAlias
+
+from playpen_clembench.languages import material_file
 
 Taxonomy: TypeAlias = dict[str, dict[str, tuple[str, ...]]]
 """Category to subcategory to words, all in lower case; no word is in it twice."""
@@ -35,8 +36,7 @@ def labels() -> dict[str, tuple[str, str]]:
 
 
 def _read(name: str) -> Taxonomy:
-    path = importlib.resources.files(__package__).joinpath("resources", "en", name)
-    table = json.loads(path.read_text(encoding="utf-8"))
+    table = json.loads(material_file(__package__, name))
     return {
         category: {name: tuple(words.split()) for name, words in subcategories.items()}
         for category, subcategories in table.items()

@@ -7,9 +7,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from playpen_clembench.grids import Grid, format_grid, parse_grid
-
-EMPTY = "▢"
+from playpen_clembench.grids import EMPTY, Grid, format_grid, parse_grid
 
 
 class Similarity(NamedTuple):

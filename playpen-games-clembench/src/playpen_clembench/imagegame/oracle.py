@@ -11,8 +11,8 @@ from collections.abc import Iterator
 from functools import lru_cache
 
 from playpen import Conversation, Program
-from playpen_clembench.grids import Grid, format_grid, parse_grid
-from playpen_clembench.imagegame.drawing import EMPTY, blank
+from playpen_clembench.grids import EMPTY, Grid, format_grid, parse_grid
+from playpen_clembench.imagegame.drawing import blank
 
 DONE = "Command: DONE"
 LONGEST = 1000

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from playpen import Abort, Episode, Metrics, Note
-from playpen_clembench.counts import request_counts
+from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.imagegame.replies import first_line
 
 COMPLETE_ROUND, DONE_ROUND = 6, 2
@@ -42,11 +42,7 @@ def metrics(episode: Episode, *, header_is_event: bool) -> Metrics:
     if header_is_event and episode.replies("follower"):
         events[0] += 1
     for scores, count in zip(rounds, events, strict=False):
-        scores |= {
-            "Request Count": count,
-            "Parsed Request Count": count,
-            "Violated Request Count": 0,
-        }
+        scores |= plain_counts(count, 0)
     return Metrics(
         episode=_episode_scores(episode, rounds)
         | request_counts(sum(events), int(episode.aborted), digits=4),

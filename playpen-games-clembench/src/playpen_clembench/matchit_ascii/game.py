@@ -23,7 +23,7 @@ from playpen import (
     Violated,
     ask,
 )
-from playpen_clembench.counts import request_counts
+from playpen_clembench.counts import plain_counts
 from playpen_clembench.matchit_ascii import generate, oracle
 from playpen_clembench.matchit_ascii.replies import UNKNOWN_DECISION, decision_reader, flagged
 from playpen_clembench.matchit_ascii.texts import flags_of, fragment
@@ -126,9 +126,9 @@ class MatchItAscii(Game):
                     right += data["right"]
         score = None if episode.aborted else 50 * right
         return Metrics(
-            {"Player Score": score, **_counts(sum(requests), sum(violated))},
+            {"Player Score": score, **plain_counts(sum(requests), sum(violated))},
             {
-                str(number): _counts(*of_round)
+                str(number): plain_counts(*of_round)
                 for number, of_round in enumerate(zip(requests, violated, strict=True))
             },
         )
@@ -150,9 +150,3 @@ class MatchItAscii(Game):
     def oracle(self, role: str) -> Program:
         """A program that names every cell of its grid, and compares."""
         return oracle.play if role in (A, B) else super().oracle(role)
-
-
-def _counts(requests: int, violated: int) -> dict[str, Any]:
-    counts = request_counts(requests, violated)
-    del counts["Request Success Ratio"]  # this game has none
-    return counts

@@ -12,9 +12,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
-from playpen_clembench.imagegame.generate import SIZE, Cells, compact_shapes, drawn
+from playpen.instance import split_of
+from playpen_clembench.levels import chosen_levels
+from playpen_clembench.shapes import SIZE, SQUARE, Cells, compact_shapes, drawn
 
 SAME, MIRRORED, EDITED, DIFFERENT = (
     "same_grid",
@@ -32,8 +32,7 @@ CLEARLY_DIFFERENT = 6
 READY = {"train": 60, "validation": 10, "test": 10}
 """Instances per level in the ready splits; clembench has 10."""
 
-_SQUARE = [(row, column) for row in range(SIZE) for column in range(SIZE)]
-_ALL: Cells = frozenset(_SQUARE)
+_ALL: Cells = frozenset(SQUARE)
 _LAST = SIZE - 1
 
 
@@ -54,15 +53,8 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Raises:
         InstanceError: unknown split or level.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"matchit_ascii has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Its levels: {', '.join(LEVELS)}."
-        )
     experiments = []
-    for name in LEVELS if level is None else [level]:
+    for name in chosen_levels("matchit_ascii", LEVELS, split, level):
         rng = random.Random(derive_seed("matchit_ascii", seed, name, split))
         pairs = itertools.islice(_pairs(name, split, rng), READY[split] if n is None else n)
         same, different = SOLUTIONS
@@ -143,7 +135,7 @@ def unrelated(cells: Cells, other: Cells) -> bool:
 
 def _edited(cells: Cells, rng: random.Random) -> Cells:
     """The grid with two cells inverted."""
-    return cells ^ frozenset(rng.sample(_SQUARE, 2))
+    return cells ^ frozenset(rng.sample(SQUARE, 2))
 
 
 def _turned(cells: Cells) -> Cells:

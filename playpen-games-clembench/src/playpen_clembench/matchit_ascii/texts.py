@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from functools import cache
 
 import msgspec
 
 from playpen import Instance
-from playpen.game import PromptError, fill
+from playpen.game import fill
+from playpen_clembench.languages import language_file
 
 
 class Flags(msgspec.Struct, frozen=True):
@@ -54,10 +54,4 @@ def words_of(language: str) -> Words:
     Raises:
         PromptError: the game does not speak it.
     """
-    path = importlib.resources.files(__package__).joinpath("prompts", language, "words.json")
-    if not path.is_file():
-        raise PromptError(
-            f"the game 'matchit_ascii' has no words for language {language!r}; "
-            f"add the file prompts/{language}/words.json"
-        )
-    return msgspec.json.decode(path.read_bytes(), type=Words)
+    return msgspec.json.decode(language_file(__package__, language, "words.json"), type=Words)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import itertools
 import random
 from collections.abc import Iterator, Mapping
@@ -12,8 +11,9 @@ from typing import Any
 import msgspec
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import split_of
+from playpen_clembench.languages import material_file
+from playpen_clembench.levels import chosen_levels, first
 from playpen_clembench.privateshared.texts import scene_of
 
 LANGUAGE = "en"
@@ -40,23 +40,13 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Raises:
         InstanceError: unknown split or level, or the level has fewer than `n` instances.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"privateshared has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Its levels: {', '.join(LEVELS)}."
-        )
+    names = chosen_levels("privateshared", LEVELS, split, level)
     wanted = READY[split] if n is None else n
     experiments = []
-    for name in LEVELS if level is None else [level]:
+    for name in names:
         rng = random.Random(derive_seed("privateshared", seed, name, split))
-        chosen = list(itertools.islice(_assignments(name, split, rng), wanted))
-        if len(chosen) < wanted:
-            raise InstanceError(
-                f"privateshared: level {name!r} has {len(chosen)} instances in the split "
-                f"{split!r}, not {wanted}; ask for fewer, or for {NUMBERS!r}"
-            )
+        shortage = f"privateshared: level {name!r} has {{}} instances in the split {split!r}"
+        chosen = first(wanted, _assignments(name, split, rng), shortage, ample=NUMBERS)
         items = [_instance(name, number, slots, rng) for number, slots in enumerate(chosen)]
         experiments.append({"name": name, "game_instances": items})
     return {"experiments": experiments}
@@ -106,5 +96,5 @@ def _values(level: str, slots: int, rng: random.Random) -> Iterator[tuple[str, .
 @cache
 def pools() -> dict[str, dict[str, list[str]] | list[str]]:
     """Level to the values of each slot, in the slots' order, or to one list for all slots."""
-    path = importlib.resources.files(__package__).joinpath("resources", LANGUAGE, "values.json")
-    return msgspec.json.decode(path.read_bytes(), type=dict[str, dict[str, list[str]] | list[str]])
+    text = material_file(__package__, "values.json", LANGUAGE)
+    return msgspec.json.decode(text, type=dict[str, dict[str, list[str]] | list[str]])

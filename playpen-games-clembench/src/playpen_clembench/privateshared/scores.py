@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from playpen import Ask, Episode, Metrics, Note, Round, Violated
+from playpen_clembench.record import noted
 
 
 class Probe(NamedTuple):
@@ -74,10 +75,9 @@ def metrics(episode: Episode) -> Metrics:
     the rounds that an invalid answer cut short, so the scores of a turn may come from two rounds.
     """
     counts = _counts(episode)
-    notes = [event for event in episode.events if isinstance(event, Note)]
-    probed = [[Probe(**probe) for probe in n.data] for n in notes if n.kind == "probes"]
-    filled = [note.data["filled"] for note in notes if note.kind == "answer"]
-    slots = next((len(note.data) for note in notes if note.kind == "request order"), 0)
+    probed = [[Probe(**probe) for probe in data] for data in noted(episode.events, "probes")]
+    filled = [answer["filled"] for answer in noted(episode.events, "answer")]
+    slots = next(map(len, noted(episode.events, "request order")), 0)
 
     turns = {}
     for turn, probes in enumerate(probed):

@@ -8,7 +8,6 @@ each of them optional.
 
 from __future__ import annotations
 
-import importlib.resources
 from collections.abc import Iterator
 from functools import cache, lru_cache
 from pathlib import Path
@@ -19,6 +18,7 @@ import msgspec
 from playpen import Experiment, Instance
 from playpen.game import PromptError
 from playpen.instance import load_json
+from playpen_clembench.languages import language_file
 
 Wordings: TypeAlias = dict[str, tuple[str, ...]]
 """Slot to the sentences from which the numbers of an instance choose."""
@@ -137,13 +137,7 @@ def scenes_of(language: str) -> dict[str, Scene]:
 
 
 def _own(language: str, name: str) -> Any:
-    path = importlib.resources.files(__package__).joinpath("prompts", language, f"{name}.json")
-    if not path.is_file():
-        raise PromptError(
-            f"the game 'privateshared' has no {name} for language {language!r}; "
-            f"add the file prompts/{language}/{name}.json"
-        )
-    return msgspec.json.decode(path.read_bytes())
+    return msgspec.json.decode(language_file(__package__, language, f"{name}.json"))
 
 
 def upstream_texts(resources: Path, experiment: str, language: str = "en") -> dict[str, Any]:

@@ -18,6 +18,7 @@ from playpen import (
     Success,
     ask,
 )
+from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.referencegame.generate import LEVELS, Triplet, generate
 from playpen_clembench.referencegame.oracle import ORACLES
 from playpen_clembench.referencegame.replies import reader, words_of
@@ -78,15 +79,12 @@ class ReferenceGame(Game):
         replies, aborted = episode.replies(), episode.aborted
         fault = episode.outcome.fault if isinstance(episode.outcome, Abort) else None
         described = replies[0].reply.text if replies and fault != "giver" else None
-        requests, parsed = len(replies), len(replies) - aborted
         both = {
             "Generated Expression Length": None if described is None else len(described),
             "Generated Expression Number of Tokens": (
                 None if described is None else described.count(" ") + 1
             ),
-            "Request Count": requests,
-            "Parsed Request Count": parsed,
-            "Violated Request Count": requests - parsed,
+            **plain_counts(len(replies), int(aborted)),
         }
         flags = {
             "Aborted at Player 1": int(fault == "giver"),
@@ -94,7 +92,7 @@ class ReferenceGame(Game):
             # Unlike in other games, these are missing after an abort, not 0.
             "Success": None if aborted else int(episode.success),
             "Lose": None if aborted else int(episode.lose),
-            "Request Success Ratio": round(parsed / requests, 4) if requests else None,
+            **request_counts(len(replies), int(aborted), digits=4),
         }
         return Metrics({**both, **flags}, {"0": {**both, "Success": int(episode.success)}})
 

@@ -18,12 +18,12 @@ from functools import cache, cached_property, lru_cache, partial
 from typing import Any
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import InstanceError, split_of
 from playpen_clembench.grids import edit_distance, format_grid
+from playpen_clembench.levels import chosen_levels
 from playpen_clembench.referencegame.replies import words_of
+from playpen_clembench.shapes import SIZE, SQUARE, drawn
 
-SIZE = 5
 FILLED, EMPTY = "X", "□"
 RANDOM = "random_grids"
 LEVELS = ("letter_grids", "number_grids", "line_grids_rows", "line_grids_columns", RANDOM)
@@ -75,15 +75,8 @@ def generate(
     Raises:
         InstanceError: unknown split or level, or the level has fewer than `n` instances.
     """
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in LEVELS:
-        raise InstanceError(
-            f"referencegame has no level {level!r}{did_you_mean(level, LEVELS)} "
-            f"Its levels: {', '.join(LEVELS)}."
-        )
     experiments = []
-    for name in LEVELS if level is None else [level]:
+    for name in chosen_levels("referencegame", LEVELS, split, level):
         items = list(itertools.islice(_instances(name, split, seed), _wanted(name, split, n)))
         if n is not None and len(items) < n:
             raise InstanceError(
@@ -189,17 +182,12 @@ def grids_of(level: str) -> tuple[str, ...]:
 
 def random_grid(rng: random.Random) -> str:
     """A grid with 10 to 20 filled cells."""
-    cells = [(row, column) for row in range(SIZE) for column in range(SIZE)]
-    return _grid(rng.sample(cells, rng.randint(10, 20)))
+    return _grid(rng.sample(SQUARE, rng.randint(10, 20)))
 
 
 def _grid(filled: Iterable[tuple[int, int]]) -> str:
     """The text of the grid in which the given cells (row, column) are filled."""
-    cells = set(filled)
-    return format_grid(
-        [FILLED if (row, column) in cells else EMPTY for column in range(SIZE)]
-        for row in range(SIZE)
-    )
+    return drawn(frozenset(filled), FILLED, EMPTY)
 
 
 def _glyphs() -> dict[str, str]:

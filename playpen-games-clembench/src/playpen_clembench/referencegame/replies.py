@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import json
 import re
 from collections.abc import Callable
@@ -10,7 +9,7 @@ from dataclasses import dataclass
 from functools import cache, cached_property, lru_cache
 
 from playpen import Instance, Violation
-from playpen.game import PromptError
+from playpen_clembench.languages import language_file
 
 
 @dataclass(frozen=True)
@@ -58,14 +57,7 @@ def words_of(language: str) -> Words:
     Raises:
         PromptError: the game does not speak it.
     """
-    path = importlib.resources.files(__package__).joinpath("prompts", language, "words.json")
-    try:
-        table = json.loads(path.read_text(encoding="utf-8"))
-    except OSError:
-        raise PromptError(
-            f"the game 'referencegame' has no words for language {language!r}; "
-            f"add the file prompts/{language}/words.json"
-        ) from None
+    table = json.loads(language_file(__package__, language, "words.json"))
     labels = tuple(tuple(names) for names in table["labels"])
     return Words(table["expression_tag"], table["answer_tag"], labels)
 

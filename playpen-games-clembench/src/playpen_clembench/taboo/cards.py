@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from functools import cache
 
 import msgspec
+
+from playpen_clembench.languages import material_file
 
 
 class Card(msgspec.Struct, frozen=True):
@@ -26,14 +27,12 @@ class MiniWorld(msgspec.Struct, frozen=True):
 @cache
 def cards() -> dict[str, tuple[Card, ...]]:
     """The cards of each frequency band: ``high``, ``medium``, ``low``."""
-    return msgspec.json.decode(_read("cards.json"), type=dict[str, tuple[Card, ...]])
+    return msgspec.json.decode(
+        material_file(__package__, "cards.json"), type=dict[str, tuple[Card, ...]]
+    )
 
 
 @cache
 def mini_world() -> MiniWorld:
     """The closed world of the level ``mini``."""
-    return msgspec.json.decode(_read("mini.json"), type=MiniWorld)
-
-
-def _read(name: str) -> bytes:
-    return importlib.resources.files(__package__).joinpath("resources/en", name).read_bytes()
+    return msgspec.json.decode(material_file(__package__, "mini.json"), type=MiniWorld)

@@ -10,7 +10,6 @@ from collections.abc import Callable
 from typing import Any
 
 from playpen import (
-    Abort,
     Episode,
     Game,
     Instance,
@@ -26,6 +25,7 @@ from playpen import (
     Violation,
     ask,
 )
+from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.taboo import generate, oracle
 from playpen_clembench.taboo.words import forbidden_use, without_tag
 
@@ -83,23 +83,16 @@ class Taboo(Game):
     def metrics(self, episode: Episode) -> Metrics:
         """Request counts are rounds, not replies (specs/taboo.md, section 7)."""
         rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
-        violated = int(isinstance(episode.outcome, Abort))
         per_round: dict[str, dict[str, Any]] = {}
         for number in range(rounds):
             last = number == rounds - 1
-            broken = violated if last else 0
             per_round[str(number)] = {
                 "Accuracy": int(last and episode.success),
-                "Violated Request Count": broken,
-                "Parsed Request Count": 1 - broken,
-                "Request Count": 1,
+                **plain_counts(1, int(last and episode.aborted)),
             }
         return Metrics(
             episode={
-                "Violated Request Count": violated,
-                "Parsed Request Count": rounds - violated,
-                "Request Count": rounds,
-                "Request Success Ratio": (rounds - violated) / rounds,
+                **request_counts(rounds, int(episode.aborted)),
                 # Always 0 upstream, which looks for events that the game never writes.
                 "Repetition-Guesser": 0,
                 "Repetition-Describer": 0,

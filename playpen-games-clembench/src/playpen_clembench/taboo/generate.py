@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from playpen.instance import InstanceError, split_of
+from playpen_clembench.levels import chosen_levels
 from playpen_clembench.taboo.cards import Card, cards, mini_world
 from playpen_clembench.taboo.words import stem
 
@@ -29,13 +30,14 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Cards are split by their secret word alone, so that no word of the test split was seen in
     training, not even with other forbidden words.  In `mini` the words are few, and what is unseen
     is the combination of word and forbidden words.
+
+    Raises:
+        InstanceError: unknown split or level, or the level has fewer than `n` cards.
     """
-    if level is not None and level not in LEVELS:
-        raise InstanceError(f"taboo has no level {level!r}; choose one of {', '.join(LEVELS)}")
+    names = chosen_levels("taboo", READY_LEVELS if level is None else LEVELS, split, level)
     return {
         "experiments": [
-            _mini(split, seed, n) if name == MINI else _band(name, split, seed, n)
-            for name in ([level] if level else READY_LEVELS)
+            _mini(split, seed, n) if name == MINI else _band(name, split, seed, n) for name in names
         ]
     }
 

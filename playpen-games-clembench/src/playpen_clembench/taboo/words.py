@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import importlib.resources
 import string
 from functools import cache, lru_cache
 from typing import Any
+
+from playpen_clembench.languages import material_file
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
 _LONGEST_ENDING = 30
@@ -15,8 +16,7 @@ _LONGEST_ENDING = 30
 @cache
 def stop_words() -> frozenset[str]:
     """Words that may be used whatever the card says."""
-    path = importlib.resources.files(__package__).joinpath("resources/en/stopwords.txt")
-    return frozenset(path.read_text(encoding="utf-8").split())
+    return frozenset(material_file(__package__, "stopwords.txt").split())
 
 
 @lru_cache(maxsize=100_000)

@@ -6,7 +6,6 @@ room takes those of the level `large`, whatever the distance of the room.
 
 from __future__ import annotations
 
-import importlib.resources
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -15,8 +14,9 @@ from itertools import count, islice
 from typing import Any, TypeAlias
 
 from playpen.conversation import derive_seed
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.player import did_you_mean
+from playpen.instance import split_of
+from playpen_clembench.languages import material_file
+from playpen_clembench.levels import chosen_levels
 from playpen_clembench.textmapworld.maps import House, distances
 
 Cell: TypeAlias = tuple[int, int]
@@ -89,13 +89,7 @@ def generate(
         InstanceError: unknown split or level.
     """
     levels = LEVELS[game]
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in levels:
-        raise InstanceError(
-            f"{game} has no level {level!r}{did_you_mean(level, levels)} "
-            f"Its levels: {', '.join(levels)}."
-        )
+    names = chosen_levels(game, levels, split, level)
     numbers = count()
     wanted = READY_NUMBER[split] if n is None else n
     return {
@@ -107,7 +101,7 @@ def generate(
                     for item in islice(_instances(name, levels[name], split, seed), wanted)
                 ],
             }
-            for name in (levels if level is None else [level])
+            for name in names
         ]
     }
 
@@ -220,5 +214,4 @@ def _with_target(plan: Plan, allowed: tuple[int, ...], rng: random.Random) -> tu
 @cache
 def room_names() -> list[str]:
     """Names of rooms, none of which is a part of another."""
-    path = importlib.resources.files(__package__).joinpath("resources", "en", "rooms.txt")
-    return path.read_text(encoding="utf-8").split("\n")[:-1]
+    return material_file(__package__, "rooms.txt").split("\n")[:-1]

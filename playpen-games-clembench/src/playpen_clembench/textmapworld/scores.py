@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from playpen.episode import Episode
-from playpen.game import Abort, Metrics, Note
+from playpen.game import Abort, Metrics
+from playpen_clembench.record import noted
 from playpen_clembench.textmapworld.exploration import count_loops, explore
 from playpen_clembench.textmapworld.graph_distance import shape_of, similarity
 from playpen_clembench.textmapworld.maps import Graph, graph_of
@@ -50,11 +51,11 @@ def target_metrics(episode: Episode) -> Metrics:
 def drawing_metrics(episode: Episode) -> Metrics:
     """The scores of the exploration with a map, the similarity of every drawn map among them."""
     result = metrics(episode)
-    (house,) = _noted(episode, "map")
+    (house,) = noted(episode.events, "map")
     real = shape_of(house["rooms"], house["edges"])
     similarities = [
         0.0 if drawn is None else similarity(real, shape_of(drawn["nodes"], drawn["edges"]))
-        for drawn in _noted(episode, "graph")
+        for drawn in noted(episode.events, "graph")
     ]
     for scores, value in zip(result.rounds.values(), similarities, strict=True):
         scores["similarity"] = value
@@ -70,14 +71,10 @@ def _if_stopped(episode: Episode, scores: dict[str, Any]) -> dict[str, Any]:
 
 
 def _graph(episode: Episode) -> Graph:
-    (house,) = _noted(episode, "map")
+    (house,) = noted(episode.events, "map")
     return graph_of(house["rooms"], house["edges"])
 
 
 def _path(episode: Episode) -> Sequence[str]:
-    (house,) = _noted(episode, "map")
-    return [house["start"], *(move["new"] for move in _noted(episode, "move"))]
-
-
-def _noted(episode: Episode, kind: str) -> list[Any]:
-    return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
+    (house,) = noted(episode.events, "map")
+    return [house["start"], *(move["new"] for move in noted(episode.events, "move"))]

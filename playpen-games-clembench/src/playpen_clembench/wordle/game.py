@@ -102,7 +102,7 @@ class Wordle(Game):
     ) -> dict[str, Any]:
         """Instances from the pack's word bank; see `playpen_clembench.wordle.generate`."""
         variant = {"has_clue": self.has_clue, "has_critic": self.has_critic}
-        return generate.generate(split, seed=seed, level=level, n=n, **variant)
+        return generate.generate(self.name, split, seed=seed, level=level, n=n, **variant)
 
     def oracle(self, role: str) -> Program:
         """A program that knows the pack's word bank and keeps to all feedback."""

@@ -5,7 +5,8 @@ from __future__ import annotations
 import random
 from typing import Any
 
-from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.instance import InstanceError, split_of
+from playpen_clembench.levels import chosen_levels
 from playpen_clembench.wordle import material
 
 LANGUAGE = "en"
@@ -28,6 +29,7 @@ def levels(*, has_clue: bool, has_critic: bool) -> dict[str, str]:
 
 
 def generate(
+    game: str,
     split: str,
     *,
     has_clue: bool,
@@ -44,10 +46,7 @@ def generate(
         InstanceError: unknown split or level, or `n` is not between 1 and what the bank has.
     """
     available = levels(has_clue=has_clue, has_critic=has_critic)
-    if split not in SPLITS:
-        raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    if level is not None and level not in available:
-        raise InstanceError(f"unknown level {level!r}; choose one of {', '.join(available)}")
+    names = chosen_levels(game, available, split, level)
     shared = {
         "common_config": {
             "n_turns": ROUNDS,
@@ -61,9 +60,8 @@ def generate(
     }
     return {
         "experiments": [
-            {"name": name, **shared, "game_instances": _instances(split, difficulty, seed, n)}
-            for name, difficulty in available.items()
-            if level in (None, name)
+            {"name": name, **shared, "game_instances": _instances(split, available[name], seed, n)}
+            for name in names
         ]
     }
 

@@ -2,28 +2,25 @@
 
 from __future__ import annotations
 
-import importlib.resources
 from functools import cache
 from typing import Any, cast
 
 import msgspec
 
-
-def _read(language: str, file: str) -> bytes:
-    folder = importlib.resources.files("playpen_clembench.wordle") / "resources" / language
-    return (folder / file).read_bytes()
+from playpen_clembench.languages import material_file
 
 
 @cache
 def words(language: str) -> tuple[str, ...]:
     """The guesses that are accepted, in alphabetical order."""
-    return tuple(_read(language, "words.txt").decode().split())
+    return tuple(material_file(__package__, "words.txt", language).split())
 
 
 @cache
 def clues(language: str) -> dict[str, dict[str, str]]:
     """Difficulty (``high``, ``medium``: how frequent the word is) to target word to its clue."""
-    return msgspec.json.decode(_read(language, "clues.json"), type=dict[str, dict[str, str]])
+    text = material_file(__package__, "clues.json", language)
+    return msgspec.json.decode(text, type=dict[str, dict[str, str]])
 
 
 @cache
@@ -33,7 +30,7 @@ def keywords(language: str) -> dict[str, Any]:
     Empty for a language without a folder; an experiment in it must bring all of them.
     """
     try:
-        text = _read(language, "keywords.json")
+        text = material_file(__package__, "keywords.json", language)
     except FileNotFoundError:
         return {}
     return cast("dict[str, Any]", msgspec.json.decode(text))

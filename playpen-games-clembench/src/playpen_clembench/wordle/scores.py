@@ -7,14 +7,16 @@ from itertools import pairwise
 from typing import Any
 
 from playpen.episode import Episode
-from playpen.game import Metrics, Note, Violated
+from playpen.game import Metrics, Violated
+from playpen_clembench.counts import request_counts
+from playpen_clembench.record import noted
 from playpen_clembench.wordle import feedback
 from playpen_clembench.wordle.reply_format import UNKNOWN_WORD
 
 
 def metrics(episode: Episode) -> Metrics:
     """The scores that all variants share."""
-    committed = _noted(episode, "committed guess")
+    committed = noted(episode.events, "committed guess")
     return Metrics(
         episode={
             "Aborted": int(episode.aborted),
@@ -34,9 +36,9 @@ def critic_metrics(episode: Episode) -> Metrics:
     # A round counts when it is complete, so what a trailing round began is left out by the zip.
     rounds = list(
         zip(
-            _noted(episode, "tentative guess"),
-            _noted(episode, "verdict"),
-            _noted(episode, "committed guess"),
+            noted(episode.events, "tentative guess"),
+            noted(episode.events, "verdict"),
+            noted(episode.events, "committed guess"),
             strict=False,
         )
     )
@@ -53,21 +55,10 @@ def critic_metrics(episode: Episode) -> Metrics:
     return result
 
 
-def _noted(episode: Episode, kind: str) -> list[dict[str, Any]]:
-    return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
-
-
 def _request_counts(episode: Episode) -> dict[str, Any]:
     """Every reply is a request; an unknown word counts as parsed, any other violation does not."""
-    requests = len(episode.replies())
     violated = sum(isinstance(e, Violated) and e.code != UNKNOWN_WORD for e in episode.events)
-    parsed = requests - violated
-    return {
-        "Request Count": requests,
-        "Parsed Request Count": parsed,
-        "Violated Request Count": violated,
-        "Request Success Ratio": parsed / requests if requests else None,
-    }
+    return request_counts(len(episode.replies()), violated)
 
 
 def _repetitions(episode: Episode, guesses: list[str]) -> int | None:
