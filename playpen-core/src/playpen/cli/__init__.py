@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from playpen.cli import instances, listing, play, runs, train
+from playpen.cli import exchange, instances, listing, play, runs, train
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
@@ -43,6 +43,8 @@ for command in (
     runs.replay,
     runs.score,
     runs.transcript,
+    exchange.import_run,
+    exchange.export_run,
     train.train,
     listing.completion,
 ):

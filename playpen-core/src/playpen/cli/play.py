@@ -40,6 +40,10 @@ if TYPE_CHECKING:
 @click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
 @click.option("--level", "levels", multiple=True, help="Only this level (repeatable).")
 @click.option("--instances", "source", help="An instances file, or the name of an imported set.")
+@click.option(
+    "--select", "selection", type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Play only what this list names: CSV, JSON or JSON Lines of game, experiment, task_id.",
+)  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
 @click.option(
     "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
@@ -56,6 +60,7 @@ def play(
     split: str,
     levels: tuple[str, ...],
     source: str | None,
+    selection: Path | None,
     seed: int,
     concurrency: int,
     output: Path | None,
@@ -73,6 +78,8 @@ def play(
 
     names = registry().expand(games)
     chosen = {name: choose_instances(name, split, levels, source) for name in names}
+    if selection is not None:
+        chosen = _selected(selection, chosen)
     cast = make_cast(players)
     made = make_players(cast.specs)
     stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
@@ -101,6 +108,15 @@ def resume(run: str, concurrency: int | None) -> None:
 
     opened = Run.open(run)
     _play_on(opened, make_players(opened.config.players), concurrency)
+
+
+def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
+    """What a list names, of the chosen games; games without a row are left out."""
+    from playpen.interop.clemcore.selection import select_instances
+
+    wanted = select_instances(selection, [i for found in chosen.values() for i in found])
+    kept = {name: [i for i in wanted if i.game == name] for name in chosen}
+    return {name: found for name, found in kept.items() if found}
 
 
 def choose_instances(

@@ -1,0 +1,109 @@
+"""``playpen import-run`` and ``playpen export-run``: runs from and for clemcore."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+if TYPE_CHECKING:
+    from playpen.interop.clemcore.importing import ImportedRun
+
+SHOWN = 5
+"""How many episodes of each kind are shown."""
+
+
+@click.command("import-run")
+@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True,
+    help="Run directory; with several model folders, the directory of their runs.",
+)  # fmt: skip
+@click.option(
+    "--instances", "files", multiple=True, metavar="FILE",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="Instances file, for experiments whose experiment.json is missing.  Repeatable.",
+)  # fmt: skip
+def import_run(path: Path, output: Path, files: tuple[Path, ...]) -> None:
+    """Make a run of clemcore's results in PATH, by playing them again.
+
+    Takes results of clemcore 2.x to 3.7, whole or in part; each model folder becomes a run.  What
+    clemcore recorded is kept in recorded.jsonl.  Exit code 1 if an episode has no outcome, a
+    score differs from the recorded one, or a game is not installed.
+    """
+    from playpen.inert import inert
+    from playpen.interop.clemcore.importing import import_results
+
+    imported = import_results(path, output, instances=files, command=sys.argv[1:])
+    for run in imported.runs:
+        _report(run)
+    for game in imported.left_out:
+        click.echo(
+            inert(f"Left out: {game.episodes} episodes of {game.game}: {game.reason}"), err=True
+        )
+    if imported.lost:
+        lost = ", ".join(imported.lost[:SHOWN]) + (", ..." if len(imported.lost) > SHOWN else "")
+        click.echo(
+            inert(
+                f"{len(imported.lost)} episodes are in no run, since they crashed before it was "
+                f"recorded what was played (--instances FILE can tell): {lost}",
+                one_line=True,
+            ),
+            err=True,
+        )
+    if (
+        imported.left_out
+        or imported.lost
+        or any(run.failed or run.differing for run in imported.runs)
+    ):
+        raise SystemExit(1)
+
+
+def _report(run: ImportedRun) -> None:
+    from playpen.inert import inert
+
+    def show(line: str) -> None:
+        click.echo(inert(line, one_line=True), err=True)
+
+    click.echo(inert(f"{run.episodes} episodes of {run.model} are in {run.path}", one_line=True))
+    if run.unscored:
+        show(f"{run.path}: {run.unscored} episodes have no recorded scores to compare with.")
+    if run.failed:
+        show(f"{run.path}: {len(run.failed)} episodes have no outcome and count as failed:")
+        for episode, reason in list(run.failed.items())[:SHOWN]:
+            show(f"  {episode}: {reason}")
+    if run.differing:
+        number = len(run.differing)
+        show(f"{run.path}: the scores of {number} episodes differ from the recorded ones:")
+        for episode, differences in list(run.differing.items())[:SHOWN]:
+            show(f"  {episode}: {'; '.join(map(str, differences))}")
+    click.echo(f"Score it with: playpen score {shlex.quote(str(run.path))}")
+
+
+@click.command("export-run")
+@click.argument("run", type=click.Path(exists=True, file_okay=False))
+@click.argument("path", type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--format", "form", type=click.Choice(["clembench"]), default="clembench", show_default=True,
+    help="clembench: the results tree of clemcore 3.7.2.",
+)  # fmt: skip
+def export_run(run: str, path: Path, form: str) -> None:
+    """Write a RUN into the folder PATH in a form that other tools read.
+
+    \b
+    playpen export-run runs/taboo results
+    clem eval -r results
+    """
+    from playpen.inert import inert
+    from playpen.interop.clemcore import exporting
+    from playpen.store import Run
+
+    written = exporting.export_run(Run.open(run), path)
+    click.echo(inert(f"{written.episodes} episodes are in {written.path}", one_line=True))
+    if written.failed:
+        click.echo(
+            f"{written.failed} of them failed: clemcore leaves them out of every score.", err=True
+        )
