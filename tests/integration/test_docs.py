@@ -33,7 +33,7 @@ def test_the_readme_names_every_game_player_and_only_real_commands():
     assert [name for name in ours if f"`{name}`" not in text] == []
     assert [s for s in plugins.players if f"`{s}:" not in text] == []
     plugins.manager.hook.playpen_commands(cli=cli)
-    used = set(re.findall(r"(?:\$ |`)playpen (\w+)", text))
+    used = set(re.findall(r"(?:\$ |`)playpen ([\w-]+)", text))
     assert used - set(cli.commands) == set()
 
 

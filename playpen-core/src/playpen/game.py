@@ -305,6 +305,8 @@ class Game:
     """The smallest and the largest main score."""
     oracle_wins: ClassVar[float] = 1.0
     """The share of episodes that oracles win with each other, for the conformance kit."""
+    shared_fields: ClassVar[frozenset[str]] = frozenset()
+    """Fields of an instance that more than one role is told, for the conformance kit."""
     unstable_scores: ClassVar[frozenset[str]] = frozenset()
     """Names of scores that versions of clemcore count differently: a replay leaves them out."""
     max_replies: ClassVar[int] = 500

@@ -152,6 +152,7 @@ class WordleWithCritic(WordleWithClue):
 
     name = "wordle_withcritic"
     roles = (GUESSER, CRITIC)
+    shared_fields = frozenset({"target_word_clue"})
     has_critic = True
 
     def opening(self, setting: Setting, instance: Instance) -> str:

@@ -6,6 +6,7 @@ import random
 from typing import Any
 
 from playpen import split_of
+from playpen.instance import InstanceError
 
 # What the instances of a level have in common.  The tries are what a binary search needs.
 LEVELS = {"easy": {"limit": 20, "tries": 5}, "hard": {"limit": 100, "tries": 7}}
@@ -20,6 +21,8 @@ def experiment(level: str, split: str, seed: int, n: int | None) -> dict[str, An
     """One level: all its puzzles of a split in random order, or the first `n` of them."""
     limit = LEVELS[level]["limit"]
     secrets = [s for s in range(1, limit + 1) if split_of(fingerprint(limit, s)) == split]
+    if n is not None and n > len(secrets):
+        raise InstanceError(f"{level!r} has {len(secrets)} secrets in the {split} split, not {n}")
     # A generator of its own, seeded with everything: the same arguments, the same instances.
     random.Random(f"{seed} {split} {level}").shuffle(secrets)
     return {
