@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -186,14 +187,22 @@ def test_trl_gets_our_labels(base: Path, tmp_path: Path, monkeypatch: pytest.Mon
 
 def test_interrupted_training_continues(base: Path, tmp_path: Path):
     output = tmp_path / "out"
-    steps = {"max_steps": 4, "save_steps": 2, "logging_steps": 1}
-    train("sft", config(base, trainer=steps), output)
-    before = (output / "metrics.jsonl").read_text().count('"loss"')
-    train("sft", config(base, trainer={**steps, "max_steps": 6}), output)
+    steps = config(base, trainer={"max_steps": 6, "save_steps": 2, "logging_steps": 1})
+    train("sft", steps, output)
+    shutil.rmtree(output / "final")
+    shutil.rmtree(output / "checkpoints" / "checkpoint-6")  # as if it had ended after step 4
+    train("sft", steps, output)
     lines = [json.loads(line) for line in (output / "metrics.jsonl").read_text().splitlines()]
     losses = [line["step"] for line in lines if "loss" in line]
-    assert losses[:before] == [1, 2, 3, 4]
-    assert losses[before:] == [5, 6]
+    assert losses == [1, 2, 3, 4, 5, 6, 5, 6]
+    assert (output / "final" / "model.safetensors").is_file()
+
+
+def test_another_training_is_not_mixed_with_the_one_that_is_there(base: Path, tmp_path: Path):
+    output = tmp_path / "out"
+    train("sft", config(base, trainer={"max_steps": 1}), output)
+    with pytest.raises(ConfigError, match="holds a training with another configuration"):
+        train("sft", config(base, trainer={"max_steps": 2}), output)
 
 
 def test_the_seed_decides(base: Path, tmp_path: Path):

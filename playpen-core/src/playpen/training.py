@@ -302,7 +302,8 @@ def make_trainer(name: str, config: TrainConfig) -> Trainer:
 def train(name: str, config: TrainConfig, output: str | Path) -> Path:
     """Run a trainer and return the directory of its final checkpoint.
 
-    The resolved configuration is stored as ``train.json`` beside it.
+    The resolved configuration is stored as ``train.json`` beside it; a training with the same
+    configuration is continued.
 
     Raises:
         ConfigError, PluginError, InstanceError, RunError: something does not fit; nothing was
@@ -312,8 +313,15 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
     run = TrainingRun(name, config, output)
     run.output.mkdir(parents=True, exist_ok=True)
     resolved = {**msgspec.to_builtins(config), "trainer": msgspec.to_builtins(trainer.options)}
-    document = msgspec.json.encode({"trainer": name, "config": resolved})
-    (run.output / "train.json").write_bytes(msgspec.json.format(document, indent=2) + b"\n")
+    encoded = msgspec.json.encode({"trainer": name, "config": resolved})
+    document = msgspec.json.format(encoded, indent=2) + b"\n"
+    file = run.output / "train.json"
+    if file.exists() and file.read_bytes() != document:
+        raise ConfigError(
+            f"{run.output} holds a training with another configuration (see {file.name}); "
+            "choose another directory with -o, or remove it"
+        )
+    file.write_bytes(document)
     return trainer.train(run)
 
 

@@ -85,6 +85,8 @@ def main() -> None:
         cause: BaseException = error
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
+        if isinstance(cause, OSError) and cause.filename is not None:
+            _exit(f"Error: {cause.filename}: {cause.strerror}", FOUND_PROBLEMS)
         if isinstance(cause, PlaypenError):
             _exit(f"Error: {cause}", CALLED_WRONGLY)
         raise

@@ -28,11 +28,12 @@ SHOWN = 5
     help="Instances file, for experiments whose experiment.json is missing.  Repeatable.",
 )  # fmt: skip
 def import_run(path: Path, output: Path, files: tuple[Path, ...]) -> None:
-    """Make a run of clemcore's results in PATH, by playing them again.
+    """Make a run of clemcore's results.
 
-    Takes results of clemcore 2.x to 3.7, whole or in part; each model folder becomes a run.  What
-    clemcore recorded is kept in recorded.jsonl.  Exit code 1 if an episode has no outcome, a
-    score differs from the recorded one, or a game is not installed.
+    The episodes in PATH are played again.  Takes results of clemcore 2.x to 3.7, whole or in
+    part; each model folder becomes a run.  What clemcore recorded is kept in recorded.jsonl.  Exit
+    code 1 if an episode has no outcome, a score differs from the recorded one, or a game is not
+    installed.
     """
     from playpen.inert import inert
     from playpen.interop.clemcore.importing import import_results
@@ -91,7 +92,9 @@ def _report(run: ImportedRun) -> None:
     help="clembench: the results tree of clemcore 3.7.2.",
 )  # fmt: skip
 def export_run(run: str, path: Path, form: str) -> None:
-    """Write a RUN into the folder PATH in a form that other tools read.
+    """Write a RUN for other tools.
+
+    They find it in the new folder PATH.
 
     \b
     playpen export-run runs/taboo results

@@ -78,6 +78,7 @@ def import_(path: Path, name: str | None, game: str | None) -> None:
 
     for entry in import_instances(path, name=name, game=game):
         click.echo(
-            f"{entry.instances} instances of {entry.game}: "
+            f"{entry.instances} instances of {entry.game}"
+            f"{' (an earlier import is replaced)' if entry.replaced else ''}: "
             f"playpen play {entry.game} --instances {entry.path.parent.name} -p ..."
         )

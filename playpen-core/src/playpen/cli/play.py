@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from playpen.cli.names import PlayerAssignment, complete_games
 from playpen.instance import SPLITS
@@ -76,6 +77,9 @@ def play(
     """
     from playpen.runner import create_run, make_cast, make_players
 
+    given = click.get_current_context().get_parameter_source("split")
+    if source and given is ParameterSource.COMMANDLINE:
+        raise click.UsageError("--split is for the packs' own instances; leave it out here")
     names = registry().expand(games)
     chosen = {name: choose_instances(name, split, levels, source) for name in names}
     if selection is not None:
@@ -138,9 +142,11 @@ def choose_instances(
             document = game.generate(split, seed=READY_SEED, level=level)
             of_level = parse_instances(document, game, source=f"{name} ({level})", split=split)
         if not of_level:
-            known = dict.fromkeys([*(i.experiment.name for i in found), *game.levels()])
+            known = dict.fromkeys(i.experiment.name for i in found)
+            if not source:
+                known |= dict.fromkeys(game.levels())
             raise InstanceError(
-                f"{name!r} has no level {level!r}{did_you_mean(level, known)} "
+                f"{source or repr(name)} has no level {level!r}{did_you_mean(level, known)} "
                 f"Levels: {', '.join(known)}."
             )
         chosen += of_level

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -40,6 +41,8 @@ def replay(path: Path, out: Path | None) -> None:
         lines.append(msgspec.json.encode(record) + b"\n")
         for divergence in divergences:
             click.echo(inert(f"{name}: {divergence}", one_line=True))
+    if not episodes:
+        raise click.UsageError(f"{path} has no episodes to replay")
     if out:
         write_output(out, b"".join(lines))
     click.echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
@@ -96,7 +99,16 @@ def show_scores(run: Run, console: Console) -> None:
     """Score a run, write ``scores.json`` and print the table."""
     from playpen.report.tables import score_table
 
-    console.print(score_table(_scored(run)))
+    score = _scored(run)
+    console.print(score_table(score))
+    planned = sum(run.config.episodes.values())
+    counted = sum(game.episodes + game.failed + game.unscored for game in score.games)
+    if counted < planned:
+        click.echo(
+            f"Not complete: {planned - counted} of {planned} episodes are not played yet.  "
+            f"Continue with: playpen resume {shlex.quote(str(run.path))}",
+            err=True,
+        )
 
 
 def _scored(run: Run) -> RunScore:
@@ -107,7 +119,10 @@ def _scored(run: Run) -> RunScore:
 
     games = {name: get_game(name) for name in run.config.assignments}
     result = score_episodes(run.episodes(failed=True), games)
-    run.write_scores(msgspec.to_builtins(result))
+    try:
+        run.write_scores(msgspec.to_builtins(result))
+    except OSError as error:  # somebody else's run can still be looked at
+        click.echo(f"scores.json is not written: {run.path}: {error.strerror}", err=True)
     return result
 
 

@@ -29,11 +29,15 @@ def data_home() -> Path:
 
 
 class Imported(msgspec.Struct):
-    """One file that was imported: game, number of instances, and where they now are."""
+    """One file that was imported: game, number of instances, and where they now are.
+
+    `replaced` tells that the set had instances of the game before.
+    """
 
     game: str
     instances: int
     path: Path
+    replaced: bool = False
 
 
 def import_instances(
@@ -73,8 +77,9 @@ def import_instances(
         folder.mkdir(parents=True, exist_ok=True)
         for rules, instances in found:
             target = folder / f"{rules.name}.json"
+            replaced = target.exists()
             target.write_bytes(msgspec.json.encode(document_of(instances)))
-            imported.append(Imported(rules.name, len(instances), target))
+            imported.append(Imported(rules.name, len(instances), target, replaced))
     except OSError as error:
         raise InstanceError(
             f"{folder} cannot be written: {error.strerror}; PLAYPEN_HOME names another place"
