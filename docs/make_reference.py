@@ -92,7 +92,7 @@ def cli_page() -> str:
     registry().manager.hook.playpen_commands(cli=cli)
     parts = ["# Command line\n"]
     for path, command in _commands("playpen", cli):
-        context = click.Context(command, info_name=path, max_content_width=100)
+        context = click.Context(command, info_name=path, terminal_width=96)
         parts += [f"## `{path}`\n", "```text", command.get_help(context), "```\n"]
     return NOTE + "\n".join(parts)
 
