@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 from playpen import Conversation, Player, get_game, make_player, play
+from playpen.instance import InstanceError
 from playpen.interop.clembench import find_instances, import_instances
 from playpen.players.program import FunctionPlayer
 
@@ -79,3 +80,20 @@ def test_without_such_files_our_own_texts_are_used(checkout: Path):
     import_instances(checkout)
     assert messages("codenames")
     assert messages("privateshared")
+
+
+@pytest.mark.parametrize("tags", [["3.0"], ["3.0", "diagnostic_1.0"]])
+def test_instances_of_other_rules_are_refused(checkout: Path, tags: list[str]):
+    entry = {"game_name": "codenames", "players": 2, "benchmark": tags}
+    write(checkout / "codenames" / "clemgame.json", entry)
+    with pytest.raises(InstanceError, match=r"'codenames' are for the rules 3\.0; the installed"):
+        import_instances(checkout)
+    with pytest.raises(InstanceError, match="for the rules 3"):
+        import_instances(checkout / "codenames" / "in" / "instances.json")
+
+
+@pytest.mark.parametrize("tags", [["2.0"], ["2.0", "3.0"], ["static_1.0"], []])
+def test_instances_of_our_rules_are_taken(checkout: Path, tags: list[str]):
+    entry = {"game_name": "codenames", "players": 2, "benchmark": tags}
+    write(checkout / "codenames" / "clemgame.json", entry)
+    assert {entry.game for entry in import_instances(checkout)} == {"codenames", "privateshared"}

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
@@ -145,5 +147,26 @@ def _registered(file: Path) -> Iterator[tuple[str, Path]]:
     document = load_json(file)
     for entry in document if isinstance(document, list) else [document]:
         if isinstance(entry, dict) and isinstance(entry.get("game_name"), str):
+            _check_rules(entry, file)
             stem = entry.get("instances", "instances")
             yield entry["game_name"], file.parent / "in" / f"{stem}.json"
+
+
+def _check_rules(entry: dict[str, Any], file: Path) -> None:
+    """Refuse instances that were made for other versions of the rules than the pack's.
+
+    A game's entry names the versions of the benchmark that it belongs to, such as ``3.0``; tags of
+    another form (``static_1.0``) say nothing about the rules.
+    """
+    name = entry["game_name"]
+    tags = entry.get("benchmark")
+    versions = (
+        [tag for tag in tags if isinstance(tag, str) and re.fullmatch(r"\d+\.\d+", tag)]
+        if isinstance(tags, list)
+        else []
+    )
+    if name in registry().games and versions and get_game(name).rules not in versions:
+        raise InstanceError(
+            f"{file}: these instances of {name!r} are for the rules {', '.join(versions)}; the "
+            f"installed pack plays {get_game(name).rules}.  Import a checkout of that version."
+        )
