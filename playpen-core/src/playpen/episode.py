@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain, islice
 from typing import Any, Literal, TypeAlias
 
@@ -72,6 +72,16 @@ class Failure(msgspec.Struct, frozen=True):
     role: str | None = None
 
 
+Key: TypeAlias = tuple[str, str, str, int, int]
+"""Identity of a unit of work: game, instance hash, role assignment, seed, repeat."""
+
+
+def identity(game: str, instance: str, players: Mapping[str, str], seed: int, repeat: int) -> Key:
+    """The identity of a unit of work; the order of the roles carries no meaning."""
+    assignment = "|".join(f"{role}={name}" for role, name in sorted(players.items()))
+    return (game, instance, assignment, seed, repeat)
+
+
 class Episode(msgspec.Struct, omit_defaults=True):
     """The complete record of one episode.
 
@@ -109,10 +119,9 @@ class Episode(msgspec.Struct, omit_defaults=True):
     seconds: float = 0.0
 
     @property
-    def key(self) -> tuple[str, str, str, int, int]:
+    def key(self) -> Key:
         """Identity: game, instance hash, role assignment, seed, repeat."""
-        assignment = "|".join(f"{role}={name}" for role, name in sorted(self.players.items()))
-        return (self.game, self.instance, assignment, self.seed, self.repeat)
+        return identity(self.game, self.instance, self.players, self.seed, self.repeat)
 
     @property
     def name(self) -> str:

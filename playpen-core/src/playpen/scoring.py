@@ -8,7 +8,7 @@ from typing import Any
 
 import msgspec
 
-from playpen.episode import Episode
+from playpen.episode import Episode, Key
 from playpen.game import Game
 
 
@@ -123,7 +123,7 @@ def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Ru
     """
     rows: dict[str, list[dict[str, Any]]] = {}
     unscored: dict[str, int] = {}
-    failures: dict[tuple[str, str, str, int, int], str] = {}
+    failures: dict[Key, str] = {}
     finished = set()
     for episode in episodes:
         if episode.failure is not None:

@@ -15,7 +15,7 @@ from typing import Any
 
 import msgspec
 
-from playpen.episode import Episode
+from playpen.episode import Episode, Key, identity
 from playpen.errors import PlaypenError
 from playpen.instance import Experiment, Instance, content_hash
 
@@ -92,10 +92,9 @@ class EpisodeKey(msgspec.Struct):
     attempts: int = 1
 
     @property
-    def key(self) -> tuple[str, str, str, int, int]:
+    def key(self) -> Key:
         """Identity: game, instance hash, role assignment, seed, repeat."""
-        assignment = "|".join(f"{role}={name}" for role, name in sorted(self.players.items()))
-        return (self.game, self.instance, assignment, self.seed, self.repeat)
+        return identity(self.game, self.instance, self.players, self.seed, self.repeat)
 
 
 _encoder = msgspec.json.Encoder()
@@ -232,8 +231,8 @@ class Run:
         Raises:
             RunError: a line is damaged.
         """
-        done: set[tuple[str, str, str, int, int]] = set()
-        attempts: dict[tuple[str, str, str, int, int], int] = {}
+        done: set[Key] = set()
+        attempts: dict[Key, int] = {}
         file = self.path / "episodes.jsonl"
         for number, line in _lines(file):
             try:
@@ -257,8 +256,8 @@ class Run:
 class Progress(msgspec.Struct):
     """What a run has behind it: finished units, and the number of failed attempts of others."""
 
-    done: set[tuple[str, str, str, int, int]]
-    failed: dict[tuple[str, str, str, int, int], int]
+    done: set[Key]
+    failed: dict[Key, int]
 
 
 class EpisodeWriter:
