@@ -9,6 +9,7 @@ import inspect
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import click
 import msgspec
@@ -16,7 +17,8 @@ import msgspec
 from playpen import hookspecs
 from playpen.cli import cli
 from playpen.plugins import get_game, load, registry
-from playpen.report.options import options_of
+from playpen.report.options import REQUIRED, UNSET, options_of, summary_of
+from playpen.training.config import TABLES, TrainConfig
 
 DOCS = Path(__file__).parent
 NOTE = "<!-- Made by docs/make_reference.py from the code; do not edit. -->\n\n"
@@ -70,21 +72,62 @@ def games_page() -> str:
 
 
 def trainers_page() -> str:
-    """Every trainer of our own with its options."""
+    """Every trainer of our own, the tables of a configuration, our rewards and recipes."""
+    plugins = registry()
     parts = ["# Trainers of playpen-trainers\n"]
-    for name, claims in registry().trainers.items():
-        spec, owner = claims[0]
-        if owner != "playpen-trainers":
-            continue
-        options = options_of(load(spec.path, what=name).Options)
+    for spec in _ours(plugins.trainers):
+        trainer = load(spec.path, what=spec.name)
+        tables = ", ".join(f"`[{table}]`" for table in trainer.tables)
         parts += [
-            f"## `{name}`\n",
+            f"## `{spec.name}`\n",
+            f"{spec.summary[0].upper()}{spec.summary[1:]}.  It reads {tables}, and `[trainer]`:\n",
+            *_options(trainer.Options),
+        ]
+    parts.append("# Shared tables\n")
+    for field in msgspec.structs.fields(TrainConfig):
+        if field.name in TABLES:
+            summary = summary_of(field.type)
+            parts += [
+                f"## `[{field.name}]`\n",
+                f"{summary[0].upper()}{summary[1:]}\n",
+                *_options(field.type),
+            ]
+    parts.append("# Rewards\n")
+    for spec in _ours(plugins.rewards):
+        parts += [
+            f"## `[reward.terms.{spec.name}]`\n",
             f"{spec.summary[0].upper()}{spec.summary[1:]}.\n",
-            "| option | default | what it does |\n|---|---|---|",
-            *(f"| `{o.name}` | `{o.default}` | {o.meaning} |" for o in options),
+            *_options(load(spec.path, what=spec.name).Options),
+        ]
+    if recipes := _ours(plugins.recipes):
+        parts += [
+            "# Recipes\n",
+            "| recipe | what it is |\n|---|---|",
+            *(f"| `recipe:{spec.name}` | {spec.summary} |" for spec in recipes),
             "",
         ]
     return NOTE + "\n".join(parts)
+
+
+def _ours(table: dict[str, list[tuple[Any, str]]]) -> list[Any]:
+    """The specs that our own distributions bring."""
+    owners = ("playpen-core", "playpen-trainers")
+    return [claims[0][0] for claims in table.values() if claims[0][1] in owners]
+
+
+def _options(kind: type[msgspec.Struct]) -> list[str]:
+    return [
+        "| option | type | default | what it does |\n|---|---|---|---|",
+        *(
+            f"| `{o.name}` | {o.type} | {_code(o.default)} | {o.meaning} |"
+            for o in options_of(kind)
+        ),
+        "",
+    ]
+
+
+def _code(default: str) -> str:
+    return default if default in (REQUIRED, UNSET) else f"`{default}`"
 
 
 def cli_page() -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import io
 import json
 import os
@@ -163,6 +164,29 @@ def test_the_default_directory_is_named_by_time_and_games() -> None:
     (path,) = Path("runs").iterdir()
     assert re.fullmatch(r"\d{4}-\d\d-\d\dT\d\d-\d\d-\d\d-taboo", path.name)
     assert f"Recorded in {path}" in out
+
+
+def test_runs_of_the_same_second_get_directories_of_their_own(
+    folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Now(datetime.datetime):
+        @classmethod
+        def now(cls, tz: datetime.tzinfo | None = None) -> Now:
+            return cls(2025, 1, 2, 3, 4, 5)
+
+    monkeypatch.setattr(datetime, "datetime", Now)
+    first = "2025-01-02T03-04-05-taboo"
+    for name in (first, f"{first}-2", f"{first}-3"):
+        assert f"Recorded in runs/{name}\n" in good("play", "taboo", *ORACLE, "-n", "1")
+        assert len(lines(f"runs/{name}/episodes.jsonl")) == 1
+    # A call that is refused leaves nothing behind.
+    assert "nobody plays" in refused("play", "taboo", "-p", "guesser=program:oracle")
+    assert len(list(Path("runs").iterdir())) == 3
+    shutil.rmtree("runs")
+    refused("play", "taboo", "-p", "guesser=program:oracle")
+    assert not list(folder.iterdir())
+    Path("runs").write_text("")
+    assert refused("play", "taboo", *ORACLE) == f"runs/{first} cannot be written: Not a directory"
 
 
 def test_an_existing_run_is_refused_and_left_alone() -> None:
@@ -676,7 +700,7 @@ def test_show_tells_the_options_of_players_and_trainers(packs: PackFolder) -> No
     assert "no options" in good("show", "player", "program:")
     assert "did you mean 'stub'?" in refused("show", "trainer", "stb")
     assert "did you mean 'flaky'?" in refused("show", "player", "flakey")
-    assert "game|trainer|player" in refused("show", "players", "flaky")
+    assert "game|trainer|player|reward|recipe NAME" in refused("show", "players", "flaky")
 
 
 def test_every_command_has_help_that_fits() -> None:
@@ -730,6 +754,10 @@ def completed(words: str) -> list[str]:
         ("playpen play tab", {"taboo"}),
         ("playpen play taboo -p prog", {"program:"}),
         ("playpen show tab", {"taboo"}),
+        ("playpen show trainer s", {"sft"}),
+        ("playpen show player prog", {"program:"}),
+        ("playpen show reward outc", {"outcome"}),
+        ("playpen list rec", {"recipes"}),
         ("playpen instances gen", {"generate"}),
         ("playpen instances generate tab", {"taboo"}),
         ("playpen train s", {"sft"}),
@@ -900,8 +928,8 @@ def test_train_runs_the_trainer_of_the_name(config: Path) -> None:
         ("stub", "=3", "--set =3: write --set table.key=value"),
         ("stub", "a..b=3", "write --set table.key=value"),
         ("stub", "learner.player.x=3", "player is not a table"),
-        ("stub", "trainer.stesp=3", "unknown key 'stesp'; did you mean 'steps'?"),
-        ("stub", "trainer.steps=many", "Expected `int`, got `str`"),
+        ("stub", "trainer.stesp=3", "unknown key 'trainer.stesp'; did you mean 'steps'?"),
+        ("stub", "trainer.steps=many", "trainer.steps = 'many': a whole number is expected"),
         ("stub", "games.nmaes=[]", "unknown key 'games.nmaes'; did you mean 'names'?"),
         ("stub", "gmaes.names=[]", "unknown key 'gmaes'; did you mean 'games'?"),
         ("stub", "games.names=['tabo']", "there is no game 'tabo'; did you mean 'taboo'?"),
@@ -912,7 +940,7 @@ def test_train_runs_the_trainer_of_the_name(config: Path) -> None:
         ("stub", "learner.roles=['guesssr']", "did you mean 'guesser'?"),
         ("stub", "data.outcomes=['win']", "data.outcomes has 'win'"),
         ("stub", "games.files.taboo='x.json'", "x.json: cannot be read"),
-        ("stub", "learner=5", "Expected `object`, got `int`"),
+        ("stub", "learner=5", "learner = 5: a table is expected"),
     ],
 )
 def test_train_refuses_what_does_not_fit(
@@ -929,5 +957,7 @@ def test_train_refuses_a_broken_file(config: Path) -> None:
     config.write_bytes(b"\xff\xfe")
     assert "train.toml: not valid TOML" in refused("train", "stub", "-c", config, "-o", "out")
     config.write_text("", encoding="utf-8")
-    assert "`learner`" in refused("train", "stub", "-c", config, "-o", "out")
+    assert "train.toml: learner.player is missing: spec of the model" in refused(
+        "train", "stub", "-c", config, "-o", "out"
+    )
     assert "'none.toml' does not exist" in refused("train", "stub", "-c", "none.toml", "-o", "out")

@@ -285,8 +285,8 @@ def test_other_architectures_are_fed_right_too(config):
 @pytest.mark.parametrize("config", architectures(), ids=lambda config: config.model_type)
 def test_a_row_given_up_while_it_is_prefilled_disturbs_nobody(config):
     model = transformers.AutoModelForCausalLM.from_config(config).eval()
-    player = HuggingFacePlayer.over(model, tiny_tokenizer())
-    engine = engine_of(player)
+    engine = Engine(model, tiny_tokenizer(), "tiny")
+    engine.acquire()
     first, given_up, other = (row(ids=[5, 6, 7], limit=4) for _ in range(3))
 
     def give_up(calls: int) -> None:
@@ -299,7 +299,7 @@ def test_a_row_given_up_while_it_is_prefilled_disturbs_nobody(config):
     with Spy(model, give_up) as spy:
         engine.submit(first)
         other.done.result(timeout=30)
-    asyncio.run(player.close())
+    engine.release()
     assert given_up.done.cancelled()
     assert len(first.sampled) == len(other.sampled) == 4
 

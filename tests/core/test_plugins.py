@@ -10,7 +10,7 @@ import pytest
 from tests.core.conftest import PackFolder
 
 from playpen import plugins
-from playpen.plugins import PluginError, Registry, get_game, load, make_player
+from playpen.plugins import PluginError, Registry, get_game, load, make_player, read_recipe
 
 HEADER = "from playpen.hookspecs import *\nfrom playpen.hookspecs import hookimpl\n"
 
@@ -177,11 +177,11 @@ def test_conflicts_are_found_for_every_kind(install: Install) -> None:
     both = players("x") + "".join(
         f"@hookimpl\ndef playpen_{kind}s():\n"
         f"    return [{kind.title()}Spec(name='x', path='a:B', summary='')]\n"
-        for kind in ("trainer", "reward")
+        for kind in ("trainer", "reward", "recipe")
     )
     found = install(pack_a=both, pack_b=both)
     kinds = [line.split()[1] for line in found.conflicts()]
-    assert kinds == ["player", "trainer", "reward"]
+    assert kinds == ["player", "trainer", "reward", "recipe"]
 
 
 def test_one_pack_that_claims_a_name_twice_is_a_conflict_too(install: Install) -> None:
@@ -254,6 +254,34 @@ def test_a_path_to_something_else_than_a_player_is_reported(packs: PackFolder) -
     packs.add("my-pack", players("one", path="playpen.game:ask"))
     with pytest.raises(PluginError, match="one"):
         make_player("one:")
+
+
+@pytest.mark.parametrize(
+    ("path", "cause"),
+    [
+        ("no_such_package:x.toml", "No module named 'no_such_package'"),
+        ("my_recipes:missing.toml", "No such file"),
+        ("my_recipes:binary.toml", "invalid start byte"),
+        ("my_recipes", "Is a directory"),
+        (":x.toml", ""),
+        ("bad_package:x.toml", "bad day"),
+    ],
+)
+def test_a_recipe_that_cannot_be_read_is_reported(packs: PackFolder, path: str, cause: str) -> None:
+    for name, source in (("my_recipes", ""), ("bad_package", "raise RuntimeError('bad day')")):
+        (packs.path / name).mkdir()
+        (packs.path / name / "__init__.py").write_text(source, encoding="utf-8")
+    (packs.path / "my_recipes" / "binary.toml").write_bytes(b"\xff")
+    packs.add(
+        "my-pack",
+        f"{HEADER}@hookimpl\ndef playpen_recipes():\n"
+        f"    return [RecipeSpec(name='one', path={path!r}, summary='')]\n",
+    )
+    with pytest.raises(PluginError) as caught:
+        read_recipe("one")
+    message = str(caught.value)
+    assert message.startswith(f"the recipe 'one': {path} cannot be read (")
+    assert cause in message
 
 
 def test_the_registry_is_loaded_once() -> None:

@@ -29,7 +29,7 @@ from playpen.game import (
     Violation,
     ask,
 )
-from playpen.hookspecs import GameSpec, PlayerSpec, RewardSpec, TrainerSpec, hookimpl
+from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
 from playpen.instance import Experiment, Instance, read_instances, ready_instances, split_of
 from playpen.player import Player, PlayerError
 from playpen.plugins import get_game, make_player
@@ -58,6 +58,7 @@ __all__ = [
     "PlayerSpec",
     "PlaypenError",
     "Program",
+    "RecipeSpec",
     "Referee",
     "Reply",
     "Reward",

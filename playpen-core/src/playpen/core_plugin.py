@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playpen.hookspecs import PlayerSpec, hookimpl
+from playpen.hookspecs import PlayerSpec, RewardSpec, hookimpl
 
 
 @hookimpl
@@ -29,5 +29,27 @@ def playpen_players() -> list[PlayerSpec]:
             path="playpen.players.hf:HuggingFacePlayer",
             summary="a transformers model, from the hub or a directory",
             extra="playpen-core[hf]",
+        ),
+    ]
+
+
+@hookimpl
+def playpen_rewards() -> list[RewardSpec]:
+    """The rewards of the core."""
+    return [
+        RewardSpec(
+            name="outcome",
+            path="playpen.rewards:OutcomeReward",
+            summary="how the episode ended: success, lose or aborted",
+        ),
+        RewardSpec(
+            name="score",
+            path="playpen.rewards:ScoreReward",
+            summary="the main score, or the role's own",
+        ),
+        RewardSpec(
+            name="turn",
+            path="playpen.rewards:TurnReward",
+            summary="the game's own turn-level rewards",
         ),
     ]

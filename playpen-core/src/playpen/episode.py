@@ -570,10 +570,12 @@ def fork(
     turn: int,
     *,
     sampling_seed: int,
+    episode: Episode | None = None,
 ) -> tuple[Referee, Conversation]:
     """Take an episode up again before its reply number `turn` (counted over all roles).
 
     The prefix of replies and its draws are kept; what follows is sampled with `sampling_seed`.
+    The record is written into `episode`, an empty one with the same seed and repeat, if given.
 
     Returns:
         The referee and the conversation that waits for a new reply.
@@ -584,7 +586,7 @@ def fork(
     said = recorded.replies()
     if not 0 <= turn < len(said):
         raise ValueError(f"{recorded.name} has {len(said)} replies; there is no reply {turn}")
-    blank = new_episode(
+    blank = episode or new_episode(
         game, instance, recorded.players, seed=recorded.seed, repeat=recorded.repeat
     )
     draws = list(_draws_before(recorded, turn))

@@ -64,7 +64,18 @@ class TrainerSpec(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class RewardSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A reward: `path` names a function from (episode, role) to a number or `None`."""
+    """A reward: `path` names a subclass of `playpen.rewards.RewardFunction`."""
+
+    name: str
+    path: str
+    summary: str
+
+
+class RecipeSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A training configuration: `path` names a file of a package, ``"package:folder/file.toml"``.
+
+    ``playpen train TRAINER -c recipe:NAME`` reads it.
+    """
 
     name: str
     path: str
@@ -115,6 +126,18 @@ def playpen_rewards() -> Iterable[RewardSpec]:
 
     Returns:
         One `RewardSpec` for each reward.
+    """
+    return ()
+
+
+@hookspec
+def playpen_recipes() -> Iterable[RecipeSpec]:
+    """Training configurations that are shipped with a distribution.
+
+    Called once, when a recipe is first looked up or listed.  Must be cheap.
+
+    Returns:
+        One `RecipeSpec` for each file.
     """
     return ()
 

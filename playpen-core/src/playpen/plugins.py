@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import importlib.resources
 from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any, TypeVar
@@ -14,7 +15,7 @@ import pluggy
 from playpen import hookspecs
 from playpen.errors import PlaypenError
 from playpen.game import Game
-from playpen.hookspecs import GameSpec, PlayerSpec, RewardSpec, TrainerSpec
+from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec
 from playpen.player import (
     Player,
     SpecString,
@@ -26,8 +27,10 @@ from playpen.player import (
 
 GROUP = "playpen"
 CORE = "playpen-core"
+RECIPE = "recipe:"
+"""What the name of a configuration begins with that a distribution ships."""
 
-SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, TrainerSpec, RewardSpec)
+SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, TrainerSpec, RewardSpec, RecipeSpec)
 
 
 class PluginError(PlaypenError, LookupError):
@@ -92,6 +95,7 @@ class Registry:
         self.players = self._collect("playpen_players", PlayerSpec, lambda s: s.scheme)
         self.trainers = self._collect("playpen_trainers", TrainerSpec, lambda s: s.name)
         self.rewards = self._collect("playpen_rewards", RewardSpec, lambda s: s.name)
+        self.recipes = self._collect("playpen_recipes", RecipeSpec, lambda s: s.name)
 
     def _collect(
         self, hook: str, kind: type[SpecT], name_of: Callable[[SpecT], str]
@@ -123,6 +127,7 @@ class Registry:
             ("player", self.players),
             ("trainer", self.trainers),
             ("reward", self.rewards),
+            ("recipe", self.recipes),
         ]
         return [
             _claimed_twice(kind, name, claims)
@@ -250,6 +255,21 @@ def make_player(text: str) -> Player:
     make: Any = cls
     player: Player = make(spec.target, parse_options(spec, cls.Options))
     return player
+
+
+def read_recipe(name: str) -> str:
+    """The text of the configuration file that a recipe names.
+
+    Raises:
+        PluginError: unknown name (with a suggestion), claimed twice, or there is no such file.
+    """
+    plugins = registry()
+    spec = plugins.find("recipe", plugins.recipes, name)
+    package, _, file = spec.path.partition(":")
+    try:
+        return importlib.resources.files(package).joinpath(file).read_text(encoding="utf-8")
+    except Exception as error:  # a package may fail in any way while it is imported
+        raise PluginError(f"the recipe {name!r}: {spec.path} cannot be read ({error})") from None
 
 
 def resolve_spec(text: str) -> SpecString:

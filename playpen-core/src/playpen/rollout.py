@@ -9,8 +9,8 @@ from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
-from playpen.conversation import Reply, storable
-from playpen.episode import Episode, Failure, Referee, new_episode
+from playpen.conversation import Conversation, Reply, storable
+from playpen.episode import Episode, Failure, Referee, fork, new_episode
 from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.instance import Instance, InstanceError
@@ -54,13 +54,28 @@ class AssignmentError(PlaypenError, ValueError):
     """Roles and players do not fit the game."""
 
 
+class ForkPoint(msgspec.Struct, frozen=True):
+    """Where a recorded episode is taken up again: before its reply number `turn`, over all roles.
+
+    What follows is sampled with `sampling_seed`.
+    """
+
+    recorded: Episode
+    turn: int
+    sampling_seed: int
+
+
 class Job(msgspec.Struct):
-    """One episode to play: its rules, its instance, its empty record, and a player per role."""
+    """One episode to play: its rules, its instance, its empty record, and a player per role.
+
+    With `start` the episode is a fork: the recorded replies and draws up to that point stand.
+    """
 
     game: Game
     instance: Instance
     episode: Episode
     players: Mapping[str, Player]
+    start: ForkPoint | None = None
 
 
 def assign(game: Game, everyone: str | None, by_role: Mapping[str, str]) -> dict[str, str]:
@@ -117,8 +132,7 @@ async def play_episode(job: Job, breath: _Breath | None = None) -> Episode:
     begin = time.perf_counter()
     role: str | None = None
     try:
-        referee = Referee(job.game, job.instance, episode)
-        pending = referee.advance()
+        referee, pending = _begin(job)
         while pending is not None:
             role = pending.role
             answer: object = job.players[role].reply(pending)
@@ -138,6 +152,21 @@ async def play_episode(job: Job, breath: _Breath | None = None) -> Episode:
         episode.failure = Failure("player" if role else "game", message, role)
     episode.seconds = time.perf_counter() - begin
     return episode
+
+
+def _begin(job: Job) -> tuple[Referee, Conversation | None]:
+    if job.start is None:
+        referee = Referee(job.game, job.instance, job.episode)
+        return referee, referee.advance()
+    start = job.start
+    return fork(
+        job.game,
+        job.instance,
+        start.recorded,
+        start.turn,
+        sampling_seed=start.sampling_seed,
+        episode=job.episode,
+    )
 
 
 async def rollout(

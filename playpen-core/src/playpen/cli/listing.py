@@ -2,36 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import json
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
 import click
 from click.shell_completion import CompletionItem
 
-from playpen.cli.names import complete_games, complete_players, complete_trainers
-from playpen.plugins import PluginError, SpecT, get_game, load, registry
+from playpen.cli.names import (
+    complete_games,
+    complete_players,
+    complete_recipes,
+    complete_rewards,
+    complete_trainers,
+)
+from playpen.plugins import PluginError, SpecT, get_game, load, read_recipe, registry
 
 if TYPE_CHECKING:
     import msgspec
     from rich.table import Table
 
-KINDS = ("games", "suites", "players", "trainers", "packs")
+KINDS = ("games", "suites", "players", "trainers", "rewards", "recipes", "packs")
+COMPLETED = {
+    "trainer": complete_trainers,
+    "player": complete_players,
+    "reward": complete_rewards,
+    "recipe": complete_recipes,
+}
 
 
 def _shown(ctx: click.Context, parameter: click.Parameter, incomplete: str) -> list[CompletionItem]:
-    """Games, or after ``trainer`` the trainers, or after ``player`` the schemes."""
-    words = ctx.params.get("what") or ()
-    if words == ("trainer",):
-        return complete_trainers(ctx, parameter, incomplete)
-    if words == ("player",):
-        return complete_players(ctx, parameter, incomplete)
-    return complete_games(ctx, parameter, incomplete)
+    """Games, or after ``trainer`` the trainers, and so on."""
+    words = ctx.params.get("what") or ("game",)
+    return COMPLETED.get(words[0], complete_games)(ctx, parameter, incomplete)
 
 
 @click.command("list")
 @click.argument("kind", type=click.Choice(KINDS), required=False)
 def list_command(kind: str | None) -> None:
-    """List the installed games, players, trainers and packs.
+    """List what is installed: games, players, trainers and the rest.
 
     With an argument, only that kind.
     """
@@ -69,6 +78,12 @@ def _tables(kind: str) -> Iterator[Table | str]:
     elif kind == "trainers":
         for trainer, owner in _claims(plugins.trainers):
             rows.setdefault(owner, []).append((trainer.name, trainer.summary))
+    elif kind == "rewards":
+        for reward, owner in _claims(plugins.rewards):
+            rows.setdefault(owner, []).append((reward.name, reward.summary))
+    elif kind == "recipes":
+        for recipe, owner in _claims(plugins.recipes):
+            rows.setdefault(owner, []).append((recipe.name, recipe.summary))
     else:
         columns = ("distribution", "version", "plug-in")
         rows[""] = [(pack.distribution, pack.version, pack.name) for pack in plugins.packs]
@@ -94,23 +109,41 @@ def _claims(table: dict[str, list[tuple[SpecT, str]]]) -> Iterator[tuple[SpecT, 
 
 @click.command()
 @click.argument(
-    "what", nargs=-1, required=True, metavar="[game|trainer|player] NAME", shell_complete=_shown
+    "what",
+    nargs=-1,
+    required=True,
+    metavar="[game|trainer|player|reward|recipe] NAME",
+    shell_complete=_shown,
 )
-def show(what: tuple[str, ...]) -> None:
-    """Show a game, or the options of a trainer or player.
+@click.option("--schema", is_flag=True, help="Of a trainer's configuration: its JSON Schema.")
+@click.option("--template", is_flag=True, help="Of a trainer: a configuration to fill in.")
+def show(what: tuple[str, ...], schema: bool, template: bool) -> None:
+    """Show a game, a recipe, or the options of something else.
 
     \b
     playpen show taboo
     playpen show trainer sft
+    playpen show trainer sft --template > train.toml
     playpen show player hf
+    playpen show reward outcome
     """
-    kinds = {"game": show_game, "trainer": show_trainer, "player": show_player}
-    if len(what) == 1:
+    kinds = {
+        "game": show_game,
+        "trainer": show_trainer,
+        "player": show_player,
+        "reward": show_reward,
+        "recipe": show_recipe,
+    }
+    if schema or template:
+        if len(what) != 2 or what[0] != "trainer" or (schema and template):
+            raise click.UsageError("write playpen show trainer NAME --schema, or --template")
+        print_configuration(what[1], schema)
+    elif len(what) == 1:
         show_game(what[0])
     elif len(what) == 2 and what[0] in kinds:
         kinds[what[0]](what[1])
     else:
-        raise click.UsageError("write playpen show NAME, or playpen show game|trainer|player NAME")
+        raise click.UsageError(f"write playpen show NAME, or playpen show {'|'.join(kinds)} NAME")
 
 
 def show_game(name: str) -> None:
@@ -159,10 +192,36 @@ def show_game(name: str) -> None:
 
 
 def show_trainer(name: str) -> None:
-    """The options of a trainer's table ``[trainer]``."""
+    """The options of all tables of a trainer's configuration."""
+    from rich.console import Console
+
+    from playpen.training.config import documented_tables
+
     plugins = registry()
     spec = plugins.find("trainer", plugins.trainers, name)
-    _show_options(name, spec.summary, load(spec.path, what=f"the trainer {name!r}").Options)
+    trainer = load(spec.path, what=f"the trainer {name!r}")
+    _show_options(name, spec.summary, documented_tables(trainer.Options, trainer.tables))
+    console = Console()
+    console.print("\nOther rewards: playpen list rewards", style="dim", highlight=False)
+    console.print(
+        f"All of this as a file to fill in: playpen show trainer {name} --template",
+        style="dim",
+        highlight=False,
+    )
+
+
+def print_configuration(name: str, schema: bool) -> None:
+    """The configuration of a trainer as JSON Schema, or as a TOML file to fill in."""
+    from playpen.training import config
+
+    plugins = registry()
+    spec = plugins.find("trainer", plugins.trainers, name)
+    trainer = load(spec.path, what=f"the trainer {name!r}")
+    if schema:
+        click.echo(json.dumps(config.schema(trainer.Options), indent=2))
+    else:
+        tables = config.documented_tables(trainer.Options, trainer.tables)
+        click.echo(config.template(name, tables), nl=False)
 
 
 def show_player(name: str) -> None:
@@ -171,29 +230,55 @@ def show_player(name: str) -> None:
     scheme = name.rstrip(":")
     spec = plugins.find("player", plugins.players, scheme)
     kind = load(spec.path, what=f"the player {scheme}:", extra=spec.extra)
-    _show_options(f"{scheme}:TARGET", spec.summary, kind.Options)
+    _show_options(f"{scheme}:TARGET", spec.summary, {"": kind.Options})
 
 
-def _show_options(name: str, summary: str, options: type[msgspec.Struct]) -> None:
+def show_reward(name: str) -> None:
+    """The options of a reward's table ``[reward.terms.NAME]``."""
+    from playpen.training.config import reward_options
+
+    plugins = registry()
+    spec = plugins.find("reward", plugins.rewards, name)
+    _show_options(name, spec.summary, {f"reward.terms.{name}": reward_options(name)})
+
+
+def show_recipe(name: str) -> None:
+    """The configuration file that a recipe names."""
+    click.echo(read_recipe(name), nl=False)
+
+
+def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Struct]]) -> None:
+    """A list of options for each table; the columns of all lists are equally wide."""
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.report.options import options_of
+    from playpen.report.options import options_of, plain, summary_of
     from playpen.report.tables import plain_table
 
     console = Console()
-    console.print(Text.assemble((name, "bold"), f"  {summary}\n"))
-    found = options_of(options)
-    if not found:
-        console.print("It has no options.")
-        return
-    table = plain_table("option", "default", "what it does")
-    for option in found:
-        meaning = Text(option.meaning)
-        if option.type not in ("int", "float", "str", "bool"):
-            meaning.append(f" ({option.type})", style="dim")
-        table.add_row(Text(option.name, style="cyan"), Text(option.default), meaning)
-    console.print(table)
+    console.print(Text.assemble((name, "bold"), f"  {summary}"))
+    found = {table: options_of(kind) for table, kind in tables.items()}
+    everything = [option for options in found.values() for option in options]
+    widths = [max((len(option[i]) for option in everything), default=0) for i in (0, 2)]
+    for table, options in found.items():
+        console.print()
+        if table:
+            summary = plain(summary_of(tables[table])).rstrip(".")
+            console.print(Text.assemble((f"[{table}]", "bold"), f"  {summary}"))
+        if not options:
+            console.print("It has no options.")
+            continue
+        listed = plain_table("option", "default", "what it does")
+        listed.show_header = not table  # among several lists it would only repeat itself
+        for column, width in zip(listed.columns, widths, strict=False):
+            column.min_width = width
+        for option in options:
+            listed.add_row(
+                Text(option.name, style="cyan"),
+                Text(option.default),
+                Text.assemble(plain(option.meaning).rstrip("."), (f" ({option.type})", "dim")),
+            )
+        console.print(listed)
 
 
 @click.command()

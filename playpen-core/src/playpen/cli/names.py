@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from typing import TYPE_CHECKING
 
@@ -9,7 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from playpen.player import did_you_mean
-from playpen.plugins import registry
+from playpen.plugins import RECIPE, SpecT, registry
 
 if TYPE_CHECKING:
     _AssignmentType = click.ParamType[tuple[str | None, str]]
@@ -50,21 +51,37 @@ def complete_games(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Names of the installed games."""
-    return [
-        CompletionItem(name, help=claims[0][0].summary)
-        for name, claims in registry().games.items()
-        if name.startswith(incomplete)
-    ]
+    return _completed(registry().games, incomplete)
 
 
 def complete_trainers(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:
     """Names of the installed trainers."""
+    return _completed(registry().trainers, incomplete)
+
+
+def complete_rewards(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of the installed rewards."""
+    return _completed(registry().rewards, incomplete)
+
+
+def complete_recipes(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of the installed recipes."""
+    return _completed(registry().recipes, incomplete)
+
+
+def _completed(
+    claimed: dict[str, list[tuple[SpecT, str]]], start: str, before: str = "", after: str = ""
+) -> list[CompletionItem]:
     return [
-        CompletionItem(name, help=claims[0][0].summary)
-        for name, claims in registry().trainers.items()
-        if name.startswith(incomplete)
+        CompletionItem(f"{before}{name}{after}", help=claims[0][0].summary)
+        for name, claims in claimed.items()
+        if name.startswith(start)
     ]
 
 
@@ -73,11 +90,34 @@ def complete_players(
 ) -> list[CompletionItem]:
     """Schemes of the installed kinds of players."""
     role, equals, start = incomplete.rpartition("=")
-    return [
-        CompletionItem(f"{role}{equals}{scheme}:", help=claims[0][0].summary)
-        for scheme, claims in registry().players.items()
-        if scheme.startswith(start)
-    ]
+    return _completed(registry().players, start, f"{role}{equals}", ":")
+
+
+class ConfigFile(click.Path):
+    """A file, or ``recipe:NAME``."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False)
+
+    def convert(
+        self,
+        value: str | os.PathLike[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> str | bytes | os.PathLike[str]:
+        """Check that the file is there; a recipe is looked up when it is read."""
+        if str(value).startswith(RECIPE):
+            return value
+        return super().convert(value, param, ctx)
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the recipe, or leave files to the shell."""
+        if incomplete.startswith(RECIPE):
+            start = incomplete.removeprefix(RECIPE)
+            return _completed(registry().recipes, start, RECIPE)
+        return super().shell_complete(ctx, param, incomplete)
 
 
 class PlayerAssignment(_AssignmentType):

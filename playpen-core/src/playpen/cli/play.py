@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import datetime
+import itertools
 import shlex
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -86,20 +89,51 @@ def play(
         chosen = _selected(selection, chosen)
     cast = make_cast(players)
     made = make_players(cast.specs)
-    stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
-    run = create_run(
-        output or Path("runs") / f"{stamp}-{'-'.join(games).replace(':', '-')}",
-        chosen,
-        cast,
-        episodes=episodes,
-        seed=seed,
-        concurrency=concurrency,
-        split=None if source else split,
-        source=source or "",
-        command=sys.argv[1:],
-        players=made,
-    )
+    with _new_directory(games) if output is None else contextlib.nullcontext(output) as folder:
+        run = create_run(
+            folder,
+            chosen,
+            cast,
+            episodes=episodes,
+            seed=seed,
+            concurrency=concurrency,
+            split=None if source else split,
+            source=source or "",
+            command=sys.argv[1:],
+            players=made,
+        )
     _play_on(run, made)
+
+
+@contextlib.contextmanager
+def _new_directory(games: tuple[str, ...]) -> Iterator[Path]:
+    """A directory named by time and games, taken at once, so that no other call takes it too.
+
+    It is removed if no run is made in it.
+
+    Raises:
+        RunError: it cannot be made.
+    """
+    from playpen.store import RunError
+
+    stamp = datetime.datetime.now().astimezone().strftime("%Y-%m-%dT%H-%M-%S")
+    first = Path("runs") / f"{stamp}-{'-'.join(games).replace(':', '-')}"
+    later = (first.with_name(f"{first.name}-{number}") for number in itertools.count(2))
+    for folder in itertools.chain([first], later):
+        try:
+            folder.mkdir(parents=True)
+        except FileExistsError:
+            continue
+        except OSError as error:
+            raise RunError(f"{folder} cannot be written: {error.strerror}") from None
+        break
+    try:
+        yield folder
+    except BaseException:
+        with contextlib.suppress(OSError):  # not empty: somebody else's, too
+            folder.rmdir()
+            folder.parent.rmdir()
+        raise
 
 
 @click.command()

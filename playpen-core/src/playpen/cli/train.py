@@ -3,27 +3,67 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from playpen.cli.names import complete_trainers
+from playpen.cli.names import ConfigFile, complete_trainers
+
+if TYPE_CHECKING:
+    from playpen.training.plan import Plan
 
 
 @click.command()
 @click.argument("trainer", shell_complete=complete_trainers)
 @click.option(
-    "-c", "--config", type=click.Path(exists=True, dir_okay=False), required=True,
-    help="TOML file with [learner] [teacher] [games] [data] [rollout] [trainer].",
+    "-c", "--config", type=ConfigFile(), required=True, metavar="FILE",
+    help="TOML file, or recipe:NAME; `playpen show trainer TRAINER` explains its tables.",
 )  # fmt: skip
 @click.option("--set", "overrides", multiple=True, metavar="TABLE.KEY=VALUE", help="Repeatable.")
 @click.option(
-    "-o", "--output", type=click.Path(path_type=Path), required=True,
+    "-o", "--output", type=click.Path(path_type=Path),
     help="Directory for checkpoints, recorded episodes and logs.",
 )  # fmt: skip
-def train(trainer: str, config: str, overrides: tuple[str, ...], output: Path) -> None:
+@click.option("--dry-run", is_flag=True, help="Check everything but the weights, and stop.")
+def train(
+    trainer: str, config: str, overrides: tuple[str, ...], output: Path | None, dry_run: bool
+) -> None:
     """Train a model with TRAINER on the games it plays."""
     from playpen.training import read_config
     from playpen.training import train as run_trainer
 
-    checkpoint = run_trainer(trainer, read_config(config, overrides), output)
-    click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
+    if dry_run:
+        from playpen.training.plan import plan_training
+
+        show_plan(plan_training(trainer, read_config(config, overrides), output))
+        click.echo("The configuration is fine.")
+    elif output is None:
+        raise click.UsageError("Missing option '-o' / '--output'.")
+    else:
+        checkpoint = run_trainer(trainer, read_config(config, overrides), output)
+        click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
+
+
+def show_plan(plan: Plan) -> None:
+    """Who takes part, and the instances of every level."""
+    from rich.console import Console
+    from rich.text import Text
+
+    from playpen.report.tables import MISSING, plain_table
+
+    console = Console()
+    parts = plain_table("part", "what it is")
+    for name, what in plan.parts.items():
+        parts.add_row(Text(name, style="cyan"), Text(what))
+    console.print(parts)
+    console.print()
+    if plan.levels:
+        levels = plain_table("game")
+        levels.add_column("level", overflow="fold")
+        for column in ("train on", "evaluate on"):
+            levels.add_column(column, justify="right", no_wrap=True)
+        for row in plan.levels:
+            numbers = (str(n) if n else MISSING for n in (row.training, row.evaluation))
+            levels.add_row(Text(row.game, style="cyan"), Text(row.level), *numbers)
+        console.print(levels)
+        console.print()

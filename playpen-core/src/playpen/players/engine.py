@@ -1,4 +1,4 @@
-"""Generation with a transformers model: one worker thread, one batch that rows join and leave.
+"""Generation with a transformers model: one batch that rows join and leave.
 
 A new request joins the batch that is being generated at its next step, and a finished one leaves
 it at once: nobody waits for the longest reply of a batch.
@@ -6,6 +6,7 @@ it at once: nobody waits for the longest reply of a batch.
 
 from __future__ import annotations
 
+import asyncio
 import atexit
 import inspect
 import random
@@ -145,6 +146,67 @@ class Engine:
         worker.join()
 
 
+class LoopEngine(Engine):
+    """Generates in the event loop's own thread, a step whenever every other task waits.
+
+    Which requests share a batch then depends on the episodes alone and not on how threads are
+    scheduled: on a CPU the same roll-out gives the same ids and log-probabilities, bit by bit, as
+    long as all players are programs or engines of this kind.
+    """
+
+    def __init__(
+        self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str
+    ) -> None:
+        super().__init__(model, tokenizer, name)
+        self._waiting: deque[Request] = deque()
+        self._task: asyncio.Task[None] | None = None
+        self._arrived = 0
+
+    def submit(self, request: Request) -> Future[None]:
+        """Queue a request; its future is resolved while the running event loop goes on.
+
+        Raises:
+            PlayerError: the model is in training mode (dropout, no cache of keys and values).
+        """
+        if self.model.training:
+            raise PlayerError(f"hf:{self.name} is in training mode; call model.eval() before play")
+        self._waiting.append(request)
+        self._arrived += 1
+        if self._task is None or self._task.done():
+            self._task = asyncio.get_running_loop().create_task(self._generate())
+        return request.done
+
+    def release(self) -> None:
+        """Count a player less; there is no worker to stop."""
+        with self._lock:
+            self._users -= 1
+
+    async def _generate(self) -> None:
+        batch = _Batch(self.model)
+        try:
+            while self._waiting or batch.rows:
+                await self._calm()
+                batch.serve(self._waiting, self.name)
+        finally:  # left over only if the loop was cancelled
+            for request in [*self._waiting, *batch.rows]:
+                request.resolve(PlayerError(f"hf:{self.name} was interrupted"))
+            self._waiting.clear()
+
+    async def _calm(self) -> None:
+        """Let other tasks run until no request has come for some turns of the loop.
+
+        A reply takes two turns to wake its episode, and an episode that was playing for long
+        pauses for one.
+        """
+        quiet = 0
+        while quiet < _QUIET_TURNS:
+            before = self._arrived
+            await asyncio.sleep(0)
+            quiet = quiet + 1 if self._arrived == before else 0
+
+
+_QUIET_TURNS = 4
+
 _workers: dict[threading.Thread, SimpleQueue[Request | None]] = {}
 """The running workers and their inboxes."""
 
@@ -179,16 +241,7 @@ def _work(batch: _Batch, inbox: SimpleQueue[Request | None], name: str) -> None:
                 waiting.append(arrived)
         except Empty:
             pass
-        joining = batch.admit(waiting)
-        try:
-            if joining:
-                batch.join(joining)
-            if batch.rows:
-                batch.step()
-        except Exception as error:  # whoever waits must learn of it
-            for request in [*joining, *batch.rows]:
-                request.resolve(PlayerError(f"hf:{name}: generation failed: {_failure(error)}"))
-            batch.clear()
+        batch.serve(waiting, name)
 
 
 def _failure(error: Exception) -> str:
@@ -214,11 +267,30 @@ class _Batch:
         kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
         self._flexible = kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
         self._cache = self._new_cache()
-        keeps = "logits_to_keep" in inspect.signature(model.forward).parameters
+        # An adapter's forward passes on whatever it gets and names none of it.
+        base: Any = getattr(model, "get_base_model", lambda: model)
+        inner = base()
+        keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
         self._last_only = {"logits_to_keep": 1} if keeps else {}
 
     def _new_cache(self) -> DynamicCache:
         return DynamicCache() if self._flexible else DynamicCache(config=self._model.config)
+
+    def serve(self, waiting: deque[Request], name: str) -> None:
+        """Let in who can join, and sample one token for every row.
+
+        A failure is told to all who wait for a row; it never leaves this method.
+        """
+        joining = self.admit(waiting)
+        try:
+            if joining:
+                self.join(joining)
+            if self.rows:
+                self.step()
+        except Exception as error:  # whoever waits must learn of it
+            for request in [*joining, *self.rows]:
+                request.resolve(PlayerError(f"hf:{name}: generation failed: {_failure(error)}"))
+            self.clear()
 
     def admit(self, waiting: deque[Request]) -> list[Request]:
         """Take from the queue who can join now, in order."""

@@ -23,7 +23,7 @@ from playpen.conversation import Conversation, Reply, StopReason, TokenTrace
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
 from playpen.players.chat import ChatFormat, PromptTokens
-from playpen.players.engine import Engine, Request
+from playpen.players.engine import Engine, LoopEngine, Request
 from playpen.players.reasoning import split_reasoning
 
 DEFAULT_NEW_TOKENS = 300
@@ -96,8 +96,9 @@ class HuggingFacePlayer(Player):
     ) -> HuggingFacePlayer:
         """A player of a model that is in memory already (one that is being trained, say).
 
-        The weights are used as they are at each step.  Put the model into evaluation mode first;
-        `device`, `dtype` and `revision` of the options mean nothing here.
+        The weights are used as they are at each step, in the event loop's own thread, so that a
+        roll-out gives the same tokens whenever it is repeated.  Put the model into evaluation mode
+        first; `device`, `dtype` and `revision` of the options mean nothing here.
 
         Raises:
             SpecError: the tokenizer has no chat template and the options name none.
@@ -109,7 +110,7 @@ class HuggingFacePlayer(Player):
         player._device = str(model.device)
         player._dtype = str(model.dtype).removeprefix("torch.")
         player._loaded = None
-        player._use(Engine(model, tokenizer, player._target))
+        player._use(LoopEngine(model, tokenizer, str(player._target)))
         return player
 
     def seat(self, game: Game, role: str) -> Player:
@@ -309,6 +310,19 @@ def load_engine(target: Path | str, revision: str | None, dtype: str, device: st
             model, tokenizer = _load(target, revision, dtype, device)
             engine = _engines[key] = Engine(model, tokenizer, str(target))
         return engine
+
+
+def load_checkpoint(
+    target: str, options: HuggingFaceOptions
+) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+    """Load a model of one's own, whoever else uses the same checkpoint, ready to play.
+
+    Raises:
+        SpecError: there is no such directory, or it is not a checkpoint.
+        PlayerError: it cannot be loaded; one line that says why and what to do.
+    """
+    player = HuggingFacePlayer(target, options)
+    return _load(player._target, options.revision, player._dtype, player._device)
 
 
 def _load(

@@ -1,0 +1,276 @@
+"""The trainer side: the `Trainer` base class, and the `TrainingRun` that it is given."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, ClassVar
+
+import msgspec
+from rich.console import Console
+
+from playpen.conversation import derive_seed
+from playpen.episode import Episode
+from playpen.game import Game
+from playpen.instance import Instance, parse_instances, read_instances, ready_instances
+from playpen.plugins import get_game, load, registry
+from playpen.report.tables import PlayProgress
+from playpen.rewards import RewardFunction, Rewards
+from playpen.runner import Cast, create_run, make_cast, make_players, play_run
+from playpen.store import Run
+from playpen.training.config import TABLES, ConfigError, TrainConfig, convert
+
+
+class Trainer:
+    """Base class of trainers.
+
+    A subclass declares its options as a struct (typed, with defaults) in `Options`, and writes
+    `train`.  The directory that it returns must be usable as an ``hf:`` player.
+    """
+
+    Options: ClassVar[type[msgspec.Struct]]
+
+    tables: ClassVar[tuple[str, ...]] = TABLES
+    """The shared tables that it reads; its documentation leaves the others out."""
+
+    def __init__(self, options: Any) -> None:
+        self.options = options
+
+    def check(self, run: TrainingRun) -> None:
+        """Refuse a configuration that this trainer cannot use, before anything is loaded.
+
+        Raises:
+            ConfigError: names the key, the value and the remedy.
+        """
+
+    def train(self, run: TrainingRun) -> Path:
+        """Train the learner.
+
+        Returns:
+            The directory of the final checkpoint.
+        """
+        raise NotImplementedError
+
+
+class TrainingRun:
+    """What a trainer works with.
+
+    Attributes:
+        config: the resolved configuration.
+        output: where checkpoints, recorded episodes and logs go.
+        learner: spec string of the model to train.
+    """
+
+    def __init__(self, trainer: str, config: TrainConfig, output: str | Path) -> None:
+        self.trainer = trainer
+        self.config = config
+        self.output = Path(output)
+        self.learner = config.learner.player
+
+    def games(self) -> dict[str, Game]:
+        """The games of the configuration by name."""
+        return {name: get_game(name) for name in self.config.games.names}
+
+    def instances(self, *, renewal: int = 0) -> dict[str, list[Instance]]:
+        """Per game, the instances to train on.
+
+        Args:
+            renewal: 0 for the configured ones; other numbers give new ones from the generators,
+                of the same levels and the same split.
+
+        Raises:
+            InstanceError: a file is not valid for its game.
+        """
+        table = self.config.games
+        found: dict[str, list[Instance]] = {}
+        for name, game in self.games().items():
+            if name in table.files:
+                found[name] = read_instances(table.files[name], game)
+            elif table.levels is None and table.per_level is None and not renewal:
+                found[name] = ready_instances(game, table.split)
+            else:
+                seed = derive_seed("renewal", table.seed, renewal) if renewal else table.seed
+                found[name] = self._generated(game, table.split, seed, table.per_level)
+        return found
+
+    def validation_instances(self) -> dict[str, list[Instance]]:
+        """Per game, the instances that ``[eval]`` measures on: of the validation split.
+
+        They are of the levels that are trained on, spread evenly over them.
+
+        Raises:
+            ConfigError: a game has none.
+        """
+        wanted = self.config.eval.episodes
+        found: dict[str, list[Instance]] = {}
+        for name, game in self.games().items():
+            if self.config.games.levels is None:
+                instances = ready_instances(game, "validation")
+            else:
+                instances = self._generated(game, "validation", self.config.games.seed, None)
+            if not instances:
+                raise ConfigError(f"eval: {name!r} has no validation instances")
+            stride = max(1, len(instances) // wanted)
+            found[name] = instances[::stride][:wanted]
+        return found
+
+    def _generated(self, game: Game, split: str, seed: int, count: int | None) -> list[Instance]:
+        wanted = self.config.games.levels
+        known = game.levels()
+        levels = known if wanted is None else [level for level in wanted if level in known]
+        return [
+            instance
+            for level in levels
+            for instance in parse_instances(
+                game.generate(split, seed=seed, level=level, n=count),
+                game,
+                source=f"{game.name} ({level})",
+                split=split,
+            )
+        ]
+
+    def rewards(self) -> Rewards:
+        """What ``[reward]`` names.
+
+        Raises:
+            PluginError: there is no such reward.
+            ConfigError: an option of it is wrong.
+        """
+        table, plugins = self.config.reward, registry()
+        terms = []
+        for name, options in table.terms.items():
+            spec = plugins.find("reward", plugins.rewards, name)
+            kind: type[RewardFunction] = load(spec.path, what=f"the reward {name!r}")
+            terms.append(kind(convert(options, kind.Options, f"[reward.terms.{name}]")))
+        return Rewards(terms, table.discount)
+
+    def play(self, name: str, cast: Cast) -> Run:
+        """Play the training instances, recorded in the directory `name` of the output.
+
+        A recording that is already there is continued, so that training resumes.
+        """
+        path = self.output / name
+        rollout = self.config.rollout
+        players = make_players(cast.specs)
+        if (path / "run.json").exists():
+            run = Run.open(path)
+            if (run.config.players, run.config.seed) != (cast.specs, rollout.seed):
+                raise ConfigError(
+                    f"{path} holds episodes of other players or another seed; "
+                    "choose another output directory, or remove it"
+                )
+        else:
+            run = create_run(
+                path,
+                self.instances(),
+                cast,
+                episodes=rollout.episodes,
+                seed=rollout.seed,
+                concurrency=rollout.concurrency,
+                split=self.config.games.split,
+                players=players,
+            )
+        with PlayProgress(Console(stderr=True)) as progress:
+            play_run(run, planned=progress.planned, finished=progress.finished, players=players)
+        return run
+
+    def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:
+        """Episodes to imitate, each with the roles whose replies are learned.
+
+        They come from ``[data] runs``; without any, the teacher plays the games now.
+
+        Raises:
+            ConfigError: nothing is left after filtering, or an episode is of a test split.
+        """
+        data = self.config.data
+        runs = [Run.open(path) for path in data.runs]
+        if not runs:
+            teacher = self.config.teacher.player or "program:oracle"
+            runs = [self.play("demonstrations", make_cast([(None, teacher)]))]
+        kept: list[tuple[Episode, tuple[str, ...]]] = []
+        seen = 0
+        for run in runs:
+            for episode in run.episodes():
+                seen += 1
+                if episode.split == "test":
+                    raise ConfigError(
+                        f"{run.path}: {episode.name} is of the test split; "
+                        "train on other episodes, or the test means nothing"
+                    )
+                if self._wanted(episode) and (roles := self._learned_roles(episode)):
+                    kept.append((episode, roles))
+        if not kept:
+            raise ConfigError(
+                f"none of the {seen} episodes passes the filters of [data] and [learner] roles"
+            )
+        return kept
+
+    def _wanted(self, episode: Episode) -> bool:
+        data = self.config.data
+        names = self.config.games.names
+        kind = "success" if episode.success else "lose" if episode.lose else "abort"
+        score = episode.main_score
+        return (
+            kind in data.outcomes
+            and (not names or episode.game in names)
+            and (data.min_score is None or (score is not None and score >= data.min_score))
+        )
+
+    def _learned_roles(self, episode: Episode) -> tuple[str, ...]:
+        wanted, players = self.config.learner.roles, self.config.data.players
+        return tuple(
+            role
+            for role, player in episode.players.items()
+            if (wanted is None or role in wanted) and (players is None or player in players)
+        )
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record numbers: a line of ``metrics.jsonl``, and the observers are told."""
+        line = msgspec.json.encode({"step": step, **values})
+        with (self.output / "metrics.jsonl").open("ab") as file:
+            file.write(line + b"\n")
+        registry().manager.hook.playpen_train_logged(step=step, values=dict(values))
+
+    def forget_after(self, step: int) -> None:
+        """Take back what was logged after a step: training goes on from there once more."""
+        path = self.output / "metrics.jsonl"
+        if not path.exists():
+            return
+        lines = path.read_bytes().splitlines(keepends=True)
+        # A fresh start keeps nothing; step 0 was measured before the first step, and is done.
+        kept = [x for x in lines if x.endswith(b"\n") and step and _step_of(x) <= step]
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_bytes(b"".join(kept))
+        unfinished.replace(path)
+
+
+def _step_of(line: bytes) -> int:
+    return msgspec.json.decode(line, type=_Logged).step
+
+
+class _Logged(msgspec.Struct):
+    step: int
+
+
+def make_trainer(name: str, config: TrainConfig) -> Trainer:
+    """Make the trainer of a name, with its options checked.
+
+    The options are those of ``[trainer]`` and of ``[trainer.NAME]``; the tables of other trainers
+    are passed over.
+
+    Raises:
+        PluginError: unknown trainer, or it cannot be imported.
+        ConfigError: an option is unknown or has a wrong value.
+    """
+    plugins = registry()
+    spec = plugins.find("trainer", plugins.trainers, name)
+    cls = load(spec.path, what=f"the trainer {name!r}")
+    # [trainer.NAME] is for that trainer alone, so that one file serves several.
+    named = {
+        key: value
+        for key, value in config.trainer.items()
+        if key in plugins.trainers and isinstance(value, dict)
+    }
+    common = {key: value for key, value in config.trainer.items() if key not in named}
+    trainer: Trainer = cls(convert(common | named.get(name, {}), cls.Options, "[trainer]"))
+    return trainer
