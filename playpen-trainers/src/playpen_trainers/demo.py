@@ -1,11 +1,15 @@
-"""What ``playpen demo`` does: make a tiny model, measure it, train it, measure it again."""
+"""What ``playpen demo`` does: a tiny model learns a game by imitation, then by play.
+
+It is measured before, between and after on unseen instances: in self-play, and with the game's
+oracle in the other seat, so that a private code between the seats cannot pass for skill.
+"""
 
 from __future__ import annotations
 
 import math
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 import torch
@@ -20,31 +24,18 @@ from playpen.plugins import get_game
 from playpen.report.tables import PlayProgress, plain_table
 from playpen.report.transcript import transcript
 from playpen.runner import create_run, make_cast, play_run
-from playpen.scoring import score_episodes
 from playpen.store import Run
-from playpen.training import (
-    ConfigError,
-    GamesTable,
-    LearnerTable,
-    RolloutTable,
-    TeacherTable,
-    TrainConfig,
-    train,
-)
+from playpen.training import ConfigError, read_config, train
+from playpen_trainers.pairing import compare
 from playpen_trainers.tiny import make_tiny_model
 
 GAME, LEVEL = "taboo", "mini"
-TRAINER = {
-    "learning_rate": 4e-3,
-    "num_train_epochs": 4,
-    "per_device_train_batch_size": 32,
-    "warmup_steps": 0.05,
-    "logging_steps": 20,
-}
+ORACLE = "program:oracle"
+STAGES = ("before training", "after sft", "after grpo")
 
 
 def run_demo(output: Path, *, seed: int, episodes: int) -> None:
-    """Train a tiny model on the oracle's episodes and show what it gained.
+    """Train a tiny model by imitation, then by play, and show what it gained.
 
     Raises:
         ConfigError: `output` holds something that is not an earlier demo.
@@ -57,45 +48,115 @@ def run_demo(output: Path, *, seed: int, episodes: int) -> None:
     console = Console()
     began = time.monotonic()
     game = get_game(GAME)
-    training = _instances(game, "train", seed)
-    unseen = _instances(game, "test", seed)[:episodes]
-    known = {game.fingerprint(instance) for instance in training}
-    overlap = sum(game.fingerprint(instance) in known for instance in unseen)
+    unseen = mini_instances(game, "test", seed)[:episodes]
 
+    console.rule(Text("1. a model that has learned nothing"))
     base = output / "base"
-    weights = make_tiny_model(base, _vocabulary([*training, *unseen]), seed=seed)
+    weights = make_base(base, game, seed)
+    known = {game.fingerprint(instance) for instance in mini_instances(game, "train", seed)}
+    overlap = sum(game.fingerprint(instance) in known for instance in unseen)
     console.print(
         f"The game: {GAME}, level {LEVEL}.  A model of {weights:,} weights plays both roles.\n"
-        f"It is trained on {len(training)} instances and measured on {len(unseen)} others: the "
-        f"words are the same,\ntheir combinations with forbidden words are new "
-        f"({overlap} of the fingerprints occur in training).",
+        f"It is measured on {len(unseen)} instances: their words are those of training, their "
+        f"combinations with\nforbidden words are new ({overlap} of the fingerprints occur in "
+        "training).",
         highlight=False,
     )
-    arms = [("before training", f"hf:{base}"), ("oracle", "program:oracle")]
-    runs = {name: _play(output, name, spec, unseen, seed, console) for name, spec in arms}
+    checkpoints = {STAGES[0]: base}
+    measured = {STAGES[0]: measure(output / "play-0", base, unseen, seed, console)}
+    measured["oracle"] = {"both roles": _play(output / "play-oracle", {}, unseen, seed, console)}
 
-    config = TrainConfig(
-        learner=LearnerTable(player=f"hf:{base}"),
-        teacher=TeacherTable(player="program:oracle"),
-        games=GamesTable(names=[GAME], levels=[LEVEL], seed=seed),
-        rollout=RolloutTable(seed=seed),
-        trainer={**TRAINER, "seed": seed},
-    )
-    trained = train("sft", config, output / "sft")
-    name = "after training"
-    runs[name] = _play(output, name, f"hf:{trained}", unseen, seed, console)
+    console.rule(Text("2. imitation: sft on 300 episodes of the oracle"))
+    checkpoints[STAGES[1]] = imitate(output / "sft", base, seed)
+    measured[STAGES[1]] = measure(output / "play-1", checkpoints[STAGES[1]], unseen, seed, console)
 
-    for name in ("before training", "after training"):
+    console.rule(Text("3. play: grpo, the model plays every role with itself"))
+    checkpoints[STAGES[2]] = reinforce(output / "grpo", checkpoints[STAGES[1]], seed)
+    measured[STAGES[2]] = measure(output / "play-2", checkpoints[STAGES[2]], unseen, seed, console)
+
+    for name in (STAGES[0], STAGES[2]):
         console.rule(Text(f"the first instance {name}"))
-        console.print(transcript(_episode_of(runs[name], unseen[0])))
-    console.rule("result")
-    _show(console, runs, game)
+        console.print(transcript(measured[name]["both roles"][0]))
+    console.rule(Text("result"))
+    _show(console, measured, game)
     console.print(
         f"\n{time.monotonic() - began:.0f} s in all.  The model is a player:\n"
-        f"playpen play {GAME} --level {LEVEL} -p hf:{trained}",
+        f"playpen play {GAME} --level {LEVEL} -p hf:{checkpoints[STAGES[2]]}",
         highlight=False,
         soft_wrap=True,
     )
+
+
+def make_base(folder: Path, game: Game, seed: int) -> int:
+    """Make the untrained model; returns the number of its weights."""
+    instances = [*mini_instances(game, "train", seed), *mini_instances(game, "test", seed)]
+    return make_tiny_model(folder, vocabulary(instances), seed=seed)
+
+
+def imitate(output: Path, base: Path, seed: int) -> Path:
+    """Fine-tune on the oracle's episodes, as the recipe ``demo-sft`` says."""
+    return train("sft", read_config("recipe:demo-sft", _settings(base, seed)), output)
+
+
+def reinforce(output: Path, learner: Path, seed: int) -> Path:
+    """Train by self-play, as the recipe ``demo-grpo`` says."""
+    return train("grpo", read_config("recipe:demo-grpo", _settings(learner, seed)), output)
+
+
+def _settings(learner: Path, seed: int) -> list[str]:
+    return [
+        f"learner.player=hf:{learner}",
+        f"games.seed={seed}",
+        f"rollout.seed={seed}",
+        f"trainer.seed={seed}",
+    ]
+
+
+def mini_instances(game: Game, split: str, seed: int) -> list[Instance]:
+    """All instances of the closed world in a split."""
+    document = game.generate(split, seed=seed, level=LEVEL)
+    return parse_instances(document, game, source=f"{GAME} ({LEVEL})", split=split)
+
+
+def measure(
+    folder: Path, checkpoint: Path, instances: Sequence[Instance], seed: int, console: Console
+) -> dict[str, list[Episode]]:
+    """Play a checkpoint in self-play, and in each role with the oracle in the others.
+
+    Returns:
+        Who played to the episodes, in the order of the instances.
+    """
+    game = get_game(GAME)
+    seats = {"both roles": dict.fromkeys(game.role_names(), checkpoint)}
+    seats |= {role: {role: checkpoint} for role in game.role_names()}
+    return {
+        name: _play(folder / name.replace(" ", "-"), held, instances, seed, console)
+        for name, held in seats.items()
+    }
+
+
+def _play(
+    folder: Path,
+    held: Mapping[str, Path],
+    instances: Sequence[Instance],
+    seed: int,
+    console: Console,
+) -> list[Episode]:
+    """Play with checkpoints in some roles and the oracle in the others; temperature 0."""
+    roles = get_game(GAME).role_names()
+    specs = {role: f"hf:{held[role]}?batch_size=128" if role in held else ORACLE for role in roles}
+    together = len(set(specs.values())) == 1
+    cast = make_cast([(None, specs[roles[0]])] if together else list(specs.items()))
+    run = create_run(folder, {GAME: list(instances)}, cast, seed=seed, concurrency=256)
+    with PlayProgress(console) as progress:
+        play_run(run, planned=progress.planned, finished=progress.finished)
+    return in_order(run, instances)
+
+
+def in_order(run: Run, instances: Sequence[Instance]) -> list[Episode]:
+    """The episodes of a run in the order of their instances."""
+    found = {episode.instance: episode for episode in run.episodes()}
+    return [found[instance.hash] for instance in instances]
 
 
 def _clear(output: Path) -> None:
@@ -105,12 +166,7 @@ def _clear(output: Path) -> None:
         shutil.rmtree(output)
 
 
-def _instances(game: Game, split: str, seed: int) -> list[Instance]:
-    document = game.generate(split, seed=seed, level=LEVEL)
-    return parse_instances(document, game, source=f"{GAME} ({LEVEL})", split=split)
-
-
-def _vocabulary(instances: Sequence[Instance]) -> set[str]:
+def vocabulary(instances: Sequence[Instance]) -> set[str]:
     """Every word of the closed world, the tags and the prompts."""
     words = {"CLUE:", "GUESS:", "-"}
     for instance in instances:
@@ -121,42 +177,31 @@ def _vocabulary(instances: Sequence[Instance]) -> set[str]:
     return words
 
 
-def _play(
-    output: Path, name: str, spec: str, instances: list[Instance], seed: int, console: Console
-) -> Run:
-    console.print(f"Playing {name}", highlight=False)
-    cast = make_cast([(None, spec)])
-    run = create_run(output / name.replace(" ", "-"), {GAME: instances}, cast, seed=seed)
-    with PlayProgress(console) as progress:
-        play_run(run, planned=progress.planned, finished=progress.finished)
-    return run
-
-
-def _episode_of(run: Run, instance: Instance) -> Episode:
-    return next(e for e in run.episodes() if e.instance == instance.hash)
-
-
-def _show(console: Console, runs: dict[str, Run], game: Game) -> None:
-    table = plain_table("player")
-    for column in ("episodes", "% played", "% success", "± 95 %", "quality", "clemscore"):
-        table.add_column(column, justify="right")
-    for name in ("before training", "after training", "oracle"):
-        episodes = list(runs[name].episodes())
-        score = score_episodes(episodes, {GAME: game}).games[0]
-        share, margin = _success(episodes)
-        table.add_row(
-            name,
-            str(score.episodes),
-            f"{score.played:.2f}",
-            f"{100 * share:.1f}",
-            f"{100 * margin:.1f}",
-            "-" if score.quality is None else f"{score.quality:.2f}",
-            "-" if score.clemscore is None else f"{score.clemscore:.2f}",
-        )
+def _show(
+    console: Console, measured: Mapping[str, Mapping[str, list[Episode]]], game: Game
+) -> None:
+    table = plain_table("% success on unseen instances")
+    for seat in ("self-play", *(f"{role} with oracle" for role in game.role_names())):
+        table.add_column(seat, justify="right")
+    for name, seats in measured.items():
+        shares = [success(episodes) for episodes in seats.values()]
+        table.add_row(name, *(f"{100 * share:.1f} ± {100 * half:.1f}" for share, half in shares))
     console.print(table)
+    console.print(
+        f"± is half of the 95 % interval; n = {len(measured[STAGES[0]]['both roles'])}; "
+        "temperature 0.",
+        highlight=False,
+        style="dim",
+    )
+    gain = compare(measured[STAGES[1]]["both roles"], measured[STAGES[2]]["both roles"])
+    console.print(
+        f"grpo against sft in self-play: {100 * gain.difference:+.1f} points, of the same "
+        f"instances {gain.won} gained and {gain.lost} lost, p = {gain.p:.2g} (exact sign test).",
+        highlight=False,
+    )
 
 
-def _success(episodes: Sequence[Episode]) -> tuple[float, float]:
+def success(episodes: Sequence[Episode]) -> tuple[float, float]:
     """Share of won episodes, and half the width of its 95 % interval (normal approximation)."""
     count = len(episodes)
     share = sum(episode.success for episode in episodes) / count

@@ -2,65 +2,50 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from typing import NamedTuple
 
 import datasets
-import msgspec
-import torch
-import transformers
-from peft import LoraConfig
-from transformers.trainer_utils import get_last_checkpoint
 from trl import SFTConfig, SFTTrainer
 
+from playpen.player import SpecString, parse_spec
+from playpen.plugins import resolve_spec
+from playpen.store import Run
 from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.data import IGNORED, ImitationRow, imitation_rows
-from playpen_trainers.learner import check_learner, load_learner
-from playpen_trainers.progress import Progress
+from playpen_trainers.data import (
+    SupervisedRow,
+    chat_rows,
+    fitting,
+    imitation_rows,
+    read_chats,
+)
+from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.optimisation import (
+    OptimiserOptions,
+    Start,
+    Stateful,
+    adapter,
+    arguments,
+    check_optimiser,
+    fit,
+    length_limit,
+    starting_point,
+)
+from playpen_trainers.seats import Seating
+from playpen_trainers.validation import Validation
 
 
-class SFTOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
+class SFTOptions(OptimiserOptions, kw_only=True):
     """Options of ``sft``; the names are those of TRL's `SFTConfig` where it has them.
 
     Attributes:
-        learning_rate: peak learning rate.
-        num_train_epochs: passes over the rows.
-        max_steps: optimiser steps instead of epochs, if positive.
-        per_device_train_batch_size: rows per step and device.
-        gradient_accumulation_steps: steps whose gradients are added up.
-        lr_scheduler_type: as in transformers.
-        warmup_steps: number of warm-up steps, or their share of all steps if below 1.
-        weight_decay: of AdamW.
-        max_length: longest row in tokens; longer ones are left out.  The model's limit if unset.
-        packing: put several rows into one sequence (no attention between them).
-        gradient_checkpointing: trade time for memory.
-        lora_r: rank of the LoRA adapter; 0 trains all weights.
-        lora_alpha: scale of the adapter.
-        lora_dropout: dropout of the adapter.
-        dtype: of the weights; ``auto`` is bfloat16 where the device can, else float32.
-        save_steps: steps between checkpoints; 0 saves only the end.
-        logging_steps: steps between log lines.
-        seed: of order, dropout and adapter initialisation.
+        per_device_train_batch_size: rows per device and backward pass.
+        packing: put several rows into one sequence of `max_length` tokens (no attention between
+            them).
     """
 
-    learning_rate: float = 2e-5
-    num_train_epochs: float = 1.0
-    max_steps: int = -1
-    per_device_train_batch_size: int = 8
-    gradient_accumulation_steps: int = 1
-    lr_scheduler_type: str = "cosine"
-    warmup_steps: float = 0.03
-    weight_decay: float = 0.0
-    max_length: int | None = None
     packing: bool = False
-    gradient_checkpointing: bool = False
-    lora_r: int = 0
-    lora_alpha: int = 32
-    lora_dropout: float = 0.0
-    dtype: str = "auto"
-    save_steps: int = 0
-    logging_steps: int = 10
-    seed: int = 0
 
 
 class SFT(Trainer):
@@ -68,6 +53,10 @@ class SFT(Trainer):
 
     Options = SFTOptions
     options: SFTOptions
+
+    def check(self, run: TrainingRun) -> None:
+        """Refuse what does not fit together, before anything is loaded."""
+        check_supervised(self.options, run)
 
     def train(self, run: TrainingRun) -> Path:
         """Fine-tune the learner on the run's demonstrations.
@@ -77,83 +66,139 @@ class SFT(Trainer):
         Raises:
             ConfigError: the learner is not an ``hf:`` model, or no row fits into it.
         """
-        spec, options = check_learner(run.learner)
+        start = starting_point(run)
         demonstrations = run.demonstrations()
-        learner = load_learner(spec, options, self.options.dtype)
-        rows = self._fitting(imitation_rows(learner.chat, demonstrations), learner.model)
-        run.log(0, {"episodes": len(demonstrations), "rows": len(rows)})
-        checkpoints = run.output / "checkpoints"
-        with Progress(run) as progress:
-            trainer = SFTTrainer(
-                model=learner.model,
-                args=self._arguments(checkpoints),
-                train_dataset=datasets.Dataset.from_list(
-                    [{"input_ids": r["input_ids"], "labels": r["labels"]} for r in rows]
-                ),
-                processing_class=learner.tokenizer,
-                peft_config=None if learner.adapted else self._adapter(),
-                callbacks=[progress],
-            )
-            # Ours shows the same in one line, beside the rest of the command's output.
-            trainer.remove_callback(transformers.PrinterCallback)
-            last = get_last_checkpoint(str(checkpoints)) if checkpoints.is_dir() else None
-            trainer.train(resume_from_checkpoint=last)
-        final = run.output / "final"
-        trainer.save_model(str(final))
-        (final / "training_args.bin").unlink(missing_ok=True)  # a pickle that nobody needs
-        learner.tokenizer.save_pretrained(str(final))
-        return final
-
-    def _fitting(self, rows: list[ImitationRow], model: Any) -> list[ImitationRow]:
-        limit = self.options.max_length or model.config.max_position_embeddings
-        fitting = [
-            row
-            for row in rows
-            if len(row["input_ids"]) <= limit and any(x != IGNORED for x in row["labels"])
-        ]
-        if not fitting:
-            raise ConfigError(
-                f"none of the {len(rows)} rows fits into {limit} tokens; raise trainer.max_length"
-            )
-        if len(fitting) < len(rows):
-            transformers.utils.logging.get_logger("playpen").warning(
-                f"{len(rows) - len(fitting)} of {len(rows)} rows are longer than {limit} tokens "
-                "and are left out"
-            )
-        return fitting
-
-    def _adapter(self) -> LoraConfig | None:
-        if not self.options.lora_r:
-            return None
-        return LoraConfig(
-            r=self.options.lora_r,
-            lora_alpha=self.options.lora_alpha,
-            lora_dropout=self.options.lora_dropout,
-            target_modules="all-linear",
-            task_type="CAUSAL_LM",
+        learner = load_learner(*check_learner(run.learner), self.options.dtype)
+        rows = fitting(
+            imitation_rows(learner.chat, demonstrations, own_labels(run)),
+            length_limit(self.options, learner),
         )
+        chats = mixed_in(len(rows), learner, self.options, run, seed=self.options.seed)
+        if not start.step:
+            counts = {"episodes": len(demonstrations), "rows": len(rows)}
+            run.log(0, counts | ({"chat_rows": len(chats)} if chats else {}))
+        seating = Seating(run)
+        validation = Validation(run, learner, seating)
+        try:
+            tuned = fine_tune([*rows, *chats], learner, self.options, run, start, validation)
+        finally:
+            seating.close()
+        chosen = validation.chosen()
+        return tuned.final if chosen is None else run.output / chosen
 
-    def _arguments(self, checkpoints: Path) -> SFTConfig:
-        options = self.options
-        return SFTConfig(
-            output_dir=str(checkpoints),
-            learning_rate=options.learning_rate,
-            num_train_epochs=options.num_train_epochs,
-            max_steps=options.max_steps,
-            per_device_train_batch_size=options.per_device_train_batch_size,
-            gradient_accumulation_steps=options.gradient_accumulation_steps,
-            lr_scheduler_type=options.lr_scheduler_type,
-            warmup_steps=options.warmup_steps,
-            weight_decay=options.weight_decay,
-            max_length=None,  # nothing is cut: rows that are too long were left out
+
+def check_supervised(options: SFTOptions, run: TrainingRun) -> None:
+    """Refuse what does not fit together, before anything is loaded.
+
+    Raises:
+        ConfigError: names the key, the value and the remedy.
+    """
+    check_learner(run.learner)
+    check_optimiser(options)
+    if options.packing and options.max_length is None:
+        raise ConfigError(
+            "trainer.packing = true: say how long packed sequences are with trainer.max_length"
+        )
+    data = run.config.data
+    if data.chat is not None and data.chat_weight:
+        read_chats(data.chat, data.chat_split)
+
+
+def own_labels(run: TrainingRun) -> set[str]:
+    """The labels under which the learner itself played in the episodes to imitate."""
+    learner = resolve_spec(run.learner)
+    mine: set[str] = set()
+    others: set[str] = set()
+    for path in run.config.data.runs or [str(run.output / "demonstrations")]:
+        for label, spec in Run.open(path).config.players.items():
+            same = spec.startswith("hf:") and _same_model(parse_spec(spec), learner)
+            (mine if same else others).add(label)
+    return mine - others
+
+
+def _same_model(one: SpecString, other: SpecString) -> bool:
+    """Whether two ``hf:`` specs name the same weights, tokenizer and chat template."""
+
+    def identity(spec: SpecString) -> tuple[object, ...]:
+        folder = Path(spec.target).expanduser()
+        target = folder.resolve() if folder.is_dir() else spec.target
+        return target, spec.options.get("revision"), spec.options.get("chat_template")
+
+    return one.scheme == other.scheme and identity(one) == identity(other)
+
+
+def mixed_in(
+    count: int, learner: Learner, options: SFTOptions, run: TrainingRun, *, seed: int
+) -> Sequence[SupervisedRow]:
+    """Rows of general chat to mix with so many rows of play, as ``[data]`` wants it.
+
+    Raises:
+        ConfigError: a chat is malformed, the chat template refuses it, or none fits.
+    """
+    data = run.config.data
+    wanted = round(data.chat_weight * count)
+    if data.chat is None or not wanted:
+        return []
+    return chat_rows(
+        learner.chat,
+        read_chats(data.chat, data.chat_split),
+        wanted,
+        limit=length_limit(options, learner),
+        seed=seed,
+    )
+
+
+def supervised_trainer(
+    rows: Sequence[SupervisedRow], learner: Learner, options: SFTOptions, run: TrainingRun
+) -> SFTTrainer:
+    """TRL's trainer over rows that are tokens and labels already."""
+    return SFTTrainer(
+        model=learner.model,
+        args=arguments(
+            SFTConfig,
+            options,
+            run,
+            # Nothing is cut: rows that are too long were left out.
+            max_length=options.max_length if options.packing else None,
             packing=options.packing,
-            gradient_checkpointing=options.gradient_checkpointing,
-            save_strategy="steps" if options.save_steps else "no",
-            save_steps=options.save_steps or 500,
-            logging_steps=options.logging_steps,
-            seed=options.seed,
-            bf16=False,  # the weights' own type decides
-            report_to="none",
-            disable_tqdm=True,
-            use_cpu=not torch.cuda.is_available() and not torch.backends.mps.is_available(),
-        )
+        ),
+        train_dataset=datasets.Dataset.from_list(
+            [{"input_ids": row["input_ids"], "labels": row["labels"]} for row in rows]
+        ),
+        processing_class=learner.tokenizer,
+        peft_config=adapter(options, learner),
+    )
+
+
+class FineTuned(NamedTuple):
+    """The directory of the final checkpoint, and how many optimiser steps led there."""
+
+    final: Path
+    steps: int
+
+
+def fine_tune(
+    rows: Sequence[SupervisedRow],
+    learner: Learner,
+    options: SFTOptions,
+    run: TrainingRun,
+    start: Start,
+    validation: Validation | None = None,
+) -> FineTuned:
+    """Train on rows, from the last checkpoint on.
+
+    Args:
+        rows: what is imitated.
+        learner: the model that is trained.
+        options: of the optimiser.
+        run: where checkpoints and logs go.
+        start: what `starting_point` found for `run`.
+        validation: plays validation instances while training.
+    """
+    trainer = supervised_trainer(rows, learner, options, run)
+    parts: list[Stateful] = []
+    if validation is not None:
+        validation.attach(trainer)
+        parts.append(validation)
+    final = fit(trainer, run, learner, start, parts)
+    return FineTuned(final, trainer.state.global_step)

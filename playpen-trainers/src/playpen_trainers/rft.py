@@ -1,0 +1,383 @@
+"""``rft``: rejection-sampling fine-tuning, or expert iteration.
+
+The learner plays, the best of what it did is kept, it is fine-tuned on that, and so on.  One
+iteration is the method of Yuan et al. (arXiv:2308.01825), several are that of Anthony et al.
+(arXiv:1705.08439).  Every iteration has a directory: what was kept, its checkpoint, and a note when
+it is done, so that a training goes on where it was.
+"""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Literal
+
+import msgspec
+from accelerate import PartialState  # type: ignore[import-untyped]
+from rich.console import Console
+
+from playpen.episode import Episode
+from playpen.player import SpecString
+from playpen.players.hf import HuggingFaceOptions
+from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
+from playpen_trainers.data import fitting, imitation_rows
+from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.online import Batch, OnlineRollouts, Part
+from playpen_trainers.optimisation import Positive, length_limit, starting_point
+from playpen_trainers.partners import Partners
+from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
+from playpen_trainers.situations import Situations
+from playpen_trainers.validation import Validation
+
+
+class RFTOptions(SFTOptions, kw_only=True):
+    """Options of ``rft``; those of ``sft`` hold for each iteration.
+
+    In every iteration ``[rollout] episodes`` are played for each game; if left out, each training
+    instance is played `samples` times.  ``[eval] every`` and `patience` count iterations.
+
+    Attributes:
+        iterations: how often the learner plays and is fine-tuned.
+        samples: episodes of an instance, which differ in the players' sampling only.
+        keep: ``success`` keeps what the learner did in won episodes, ``best`` what earned it the
+            highest return of all episodes of an instance.
+        min_return: with ``best``, only what earned more than this is kept.
+        per_instance: how often one role of one instance is kept at most, without a limit if left
+            out; what was said with the identical tokens counts once.
+        from_start: fine-tune the starting model in each iteration, not the one that played.
+    """
+
+    iterations: Positive = 3
+    samples: Positive = 8
+    keep: Literal["success", "best"] = "success"
+    min_return: float = 0.0
+    per_instance: Positive | None = None
+    from_start: bool = False
+
+
+class Kept(msgspec.Struct):
+    """A line of ``kept.jsonl``: an episode, and by role the return of the parts that are kept."""
+
+    episode: Episode
+    returns: dict[str, float]
+
+
+class Played(msgspec.Struct):
+    """``played.json``: what the next iteration goes on from, once an iteration has played."""
+
+    situations: dict[str, Any]
+    partners: dict[str, Any]
+
+
+class Done(msgspec.Struct):
+    """``done.json``: optimiser steps of an iteration, and what was measured after it, if it was."""
+
+    steps: int
+    measured: dict[str, float] | None = None
+
+
+class Iteration(TrainingRun):
+    """The directory of an iteration; what it logs goes to the log of the whole training.
+
+    The steps of the log count all iterations' optimiser steps, and one for the play of each.
+
+    Args:
+        whole: the training.
+        number: of the iteration; 0 stands for the learner as training starts.
+        first: step of its play.
+    """
+
+    def __init__(self, whole: TrainingRun, number: int, first: int) -> None:
+        super().__init__(whole.trainer, whole.config, whole.output / f"iteration-{number}")
+        self.number = number
+        self.first = first
+        self._whole = whole
+        self.output.mkdir(exist_ok=True)
+
+    def log(self, step: int, values: Mapping[str, Any]) -> None:
+        """Record numbers."""
+        self._whole.log(self.first + step, {"iteration": self.number, **values})
+
+    def forget_after(self, step: int) -> None:
+        """Take back what was logged after a step of this iteration."""
+        self._whole.forget_after(self.first + step)
+
+    def done(self) -> Done | None:
+        """What was noted when it was done."""
+        found: Done | None = _read(self.output / "done.json", Done)
+        return found
+
+    def played(self) -> Played | None:
+        """What was noted when it had played."""
+        found: Played | None = _read(self.output / "played.json", Played)
+        return found
+
+    def note(self, what: Played | Done) -> None:
+        """Note that it has played, or that it is done."""
+        _write(self.output / f"{type(what).__name__.lower()}.json", [what])
+
+    def kept(self) -> list[Kept]:
+        """What it learns from."""
+        lines = (self.output / "kept.jsonl").read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=Kept) for line in lines]
+
+    def keep(self, found: Sequence[Kept]) -> None:
+        """Write down what it learns from."""
+        _write(self.output / "kept.jsonl", found)
+
+
+def _read(path: Path, kind: type[Any]) -> Any:
+    return msgspec.json.decode(path.read_bytes(), type=kind) if path.is_file() else None
+
+
+def _write(path: Path, lines: Iterable[Any]) -> None:
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
+    unfinished.replace(path)
+
+
+class RFT(Trainer):
+    """Play, keep the best, fine-tune on it, and again."""
+
+    Options = RFTOptions
+    options: RFTOptions
+
+    def check(self, run: TrainingRun) -> None:
+        """Refuse what does not fit together, before anything is loaded."""
+        check_supervised(self.options, run)
+        require_partner(run.config)
+        run.rewards()
+        config = run.config
+        if not config.games.names:
+            raise ConfigError("games.names is empty: rft needs games to play")
+        if config.data.runs:
+            raise ConfigError(
+                "data.runs: rft learns from what the learner plays itself; "
+                "leave it out, or learn from recorded episodes with sft"
+            )
+        if config.teacher.snapshot_every:
+            raise ConfigError(
+                f"teacher.snapshot_every = {config.teacher.snapshot_every}: rft plays between "
+                "its trainings and takes no snapshots; leave it out, or name teacher.partners"
+            )
+
+    def train(self, run: TrainingRun) -> Path:
+        """Play and fine-tune in turns.
+
+        Interrupted training continues in the iteration, and at the checkpoint, where it was; an
+        iteration that was still playing plays again.
+
+        Returns:
+            The checkpoint of the best iteration, if ``[eval]`` says so, else of the last one.
+
+        Raises:
+            ConfigError: the learner is not an ``hf:`` model, or an iteration kept nothing.
+            PlayerError: a teacher failed again and again.
+        """
+        seating = Seating(run)
+        try:
+            return _Training(self.options, run, seating).iterate()
+        finally:
+            seating.close()
+
+
+class _Training:
+    """One training: its iterations one after the other, and the model that is loaded."""
+
+    def __init__(self, options: RFTOptions, run: TrainingRun, seating: Seating) -> None:
+        self._options = options
+        self._run = run
+        self._seating = seating
+        self._loaded: tuple[int, Learner] | None = None
+
+    def iterate(self) -> Path:
+        table = self._run.config.eval
+        first = best = worse = 0
+        top: float | None = None
+        for number in range(self._options.iterations + 1):
+            iteration = Iteration(self._run, number, first)
+            done = iteration.done() or self._do(iteration)
+            first += done.steps + 1
+            if done.measured is None:
+                continue
+            if top is None or done.measured[table.metric] > top:
+                top, best, worse = done.measured[table.metric], number, 0
+            else:
+                worse += 1
+                if table.patience and worse >= table.patience:
+                    break
+        chosen = number if top is None or not table.keep_best else best
+        return self._folder(chosen) if chosen else self._save_start()
+
+    def _do(self, iteration: Iteration) -> Done:
+        steps = 0
+        if iteration.number:
+            with PartialState().main_process_first():  # the others find what it has played
+                if iteration.played() is None:
+                    self._play(iteration)
+            steps = self._fine_tune(iteration)
+        done = Done(steps, self._measure(iteration.number))
+        if PartialState().is_main_process:
+            iteration.note(done)
+            if done.measured is not None:
+                found = {f"eval/{name}": value for name, value in done.measured.items()}
+                iteration.log(steps, found)
+            # What is done needs no checkpoint to go on from.
+            shutil.rmtree(iteration.output / "checkpoints", ignore_errors=True)
+        return done
+
+    def _play(self, iteration: Iteration) -> None:
+        run, options = self._run, self._options
+        learner = self._learner(iteration.number - 1)
+        groups = self._groups()
+        situations = Situations(run, groups * options.iterations)
+        partners = Partners(run, learner, self._seating)
+        earlier = Iteration(run, iteration.number - 1, 0).played()
+        if earlier is not None:
+            situations.restore(earlier.situations)
+            partners.restore(earlier.partners)
+        rollouts = OnlineRollouts(
+            self._seating,
+            situations,
+            partners,
+            run.rewards(),
+            seed=run.config.rollout.seed,
+            fault=run.config.reward.partner_fault,
+        )
+        sampling = HuggingFaceOptions(
+            temperature=run.config.rollout.temperature,
+            max_new_tokens=run.config.rollout.max_new_tokens,
+            batch_size=run.config.rollout.concurrency,
+        )
+        console = Console(stderr=True)
+        title = f"iteration {iteration.number} of {options.iterations}"
+        console.print(f"{title}: playing {groups * options.samples} episodes", highlight=False)
+        player = player_of(learner.model.eval(), learner, sampling)
+        batch = rollouts.play(player, groups, options.samples)
+        kept = best_parts(batch.parts, options)
+        values = _summary(batch, kept)
+        console.print(
+            f"{title}: won {values['success']:.0%}, kept {len(kept)} of {len(batch.parts)} parts",
+            highlight=False,
+        )
+        if not kept:
+            raise ConfigError(
+                f"{title}: nothing to learn from: {values['success']:.0%} of the "
+                f"{len(batch.episodes)} episodes were won, and the highest return is "
+                f"{values['highest_return']:g} (trainer.keep = {options.keep!r}, "
+                f"min_return = {options.min_return:g}); raise trainer.samples, or train the "
+                "learner with sft first"
+            )
+        iteration.keep(_by_episode(kept))
+        iteration.note(Played(situations.state(), partners.state()))
+        iteration.log(0, values)
+
+    def _groups(self) -> int:
+        """How many situations an iteration plays."""
+        instances, wanted = self._run.instances(), self._run.config.rollout.episodes
+        if wanted is None:
+            return sum(map(len, instances.values()))
+        return len(instances) * -(-wanted // self._options.samples)
+
+    def _fine_tune(self, iteration: Iteration) -> int:
+        """Fine-tune on what was kept; returns the number of optimiser steps."""
+        options = self._options
+        start = starting_point(iteration)
+        learner = self._learner(0 if options.from_start else iteration.number - 1)
+        self._loaded = None  # its weights are about to change
+        rows = fitting(
+            imitation_rows(
+                learner.chat,
+                [(kept.episode, tuple(kept.returns)) for kept in iteration.kept()],
+                {LEARNER},
+            ),
+            length_limit(options, learner),
+        )
+        chats = mixed_in(
+            len(rows), learner, options, iteration, seed=options.seed + iteration.number
+        )
+        return fine_tune([*rows, *chats], learner, options, iteration, start).steps
+
+    def _measure(self, number: int) -> dict[str, float] | None:
+        every = self._run.config.eval.every
+        if not every or number % every:
+            return None
+        learner = self._learner(number)
+        return Validation(self._run, learner, self._seating).values(learner.model)
+
+    def _folder(self, number: int) -> Path:
+        return self._run.output / f"iteration-{number}" / "final"
+
+    def _learner(self, number: int) -> Learner:
+        """The learner as it is after an iteration."""
+        if self._loaded is None or self._loaded[0] != number:
+            self._loaded = None  # one model at a time
+            source = check_learner(self._run.learner)
+            if number:
+                source = SpecString("hf", str(self._folder(number))), HuggingFaceOptions()
+            learner = load_learner(*source, self._options.dtype)
+            learner.model.to(PartialState().device)
+            self._loaded = number, learner
+        return self._loaded[1]
+
+    def _save_start(self) -> Path:
+        """The learner that training started with, as a checkpoint of its own."""
+        learner, folder = self._learner(0), self._folder(0)
+        if PartialState().is_main_process:
+            learner.model.save_pretrained(folder)
+            learner.tokenizer.save_pretrained(folder)
+        return folder
+
+
+def best_parts(parts: Sequence[Part], options: RFTOptions) -> list[Part]:
+    """The parts to learn from, those of an instance and role together, the best first.
+
+    Parts that ``[reward] partner_fault`` takes out of training are none of them.
+    """
+    by_instance: dict[tuple[str, str, str], list[Part]] = {}
+    for part in parts:
+        if part.use == "train":
+            key = (part.episode.game, part.episode.instance, part.role)
+            by_instance.setdefault(key, []).append(part)
+    kept: list[Part] = []
+    for found in by_instance.values():
+        found.sort(key=lambda part: -part.returns[0])  # stable: earlier ones first
+        if options.keep == "success":
+            found = [part for part in found if part.episode.success]
+        else:
+            top = found[0].returns[0]
+            found = [p for p in found if p.returns[0] == top and top > options.min_return]
+        distinct: dict[object, Part] = {}
+        for part in found:
+            distinct.setdefault(_tokens(part), part)
+        kept += list(distinct.values())[: options.per_instance]
+    return kept
+
+
+def _tokens(part: Part) -> object:
+    """All tokens of a part, and which of them were sampled, as a key."""
+    return tuple((tuple(row.ids), tuple(row.mask)) for row in part.rows)
+
+
+def _by_episode(parts: Sequence[Part]) -> list[Kept]:
+    found: dict[int, Kept] = {}
+    for part in parts:
+        kept = found.setdefault(id(part.episode), Kept(part.episode, {}))
+        kept.returns[part.role] = part.returns[0]
+    return list(found.values())
+
+
+def _summary(batch: Batch, kept: Sequence[Part]) -> dict[str, float]:
+    """What the log says about an iteration's play."""
+    episodes = batch.episodes
+    earned = [part.returns[0] for part in batch.parts] or [0.0]
+    return {
+        "episodes": len(episodes),
+        "success": sum(episode.success for episode in episodes) / len(episodes),
+        "played": sum(not episode.aborted for episode in episodes) / len(episodes),
+        "reward": sum(earned) / len(earned),
+        "highest_return": max(earned),
+        "kept": len(kept),
+    }

@@ -1,0 +1,126 @@
+"""What is played next in online training: the curriculum over games, levels and instances.
+
+Every game gets the same number of groups.  Within a game a level is chosen, and within a level the
+instances come in a shuffled order that starts anew, with another shuffle or with new instances,
+when all have been played.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from playpen.conversation import derive_seed
+from playpen.game import Game
+from playpen.instance import Instance
+from playpen.training import ConfigError, TrainingRun
+
+_PACE = 0.1
+"""How fast the estimate of a level's success follows what is played."""
+
+
+class Situation(NamedTuple):
+    """What a group of episodes has in common; `number` is unique in a training."""
+
+    number: int
+    game: Game
+    instance: Instance
+
+
+class Situations:
+    """An endless supply of situations, the same for the same seed.
+
+    Args:
+        run: gives games, instances, curriculum and seed.
+        total: how many situations the whole training will take, for the curriculum ``levels``.
+    """
+
+    name = "situations"
+
+    def __init__(self, run: TrainingRun, total: int) -> None:
+        self._run = run
+        self._games = run.games()
+        self._table = run.config.games
+        self._seed = run.config.rollout.seed
+        self._total = max(1, total)
+        self._number = 0
+        self._taken: dict[str, int] = {}
+        self._success: dict[str, float] = {}
+        self._renewals: dict[int, dict[str, dict[str, list[Instance]]]] = {}
+        for name, levels in self._decks(0).items():
+            if not any(levels.values()):
+                raise ConfigError(f"there are no instances of {name!r} to train on")
+
+    def state(self) -> dict[str, Any]:
+        """How far the decks were played, and how well."""
+        return {"number": self._number, "taken": self._taken, "success": self._success}
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Take up what was kept."""
+        self._number = state["number"]
+        self._taken = dict(state["taken"])
+        self._success = dict(state["success"])
+
+    def take(self, count: int) -> list[Situation]:
+        """The next situations."""
+        return [self._next() for _ in range(count)]
+
+    def learn(self, situation: Situation, success: float) -> None:
+        """Take note of the share of a group's episodes that were won."""
+        key = f"{situation.game.name}/{situation.instance.experiment.name}"
+        known = self._success.get(key, 0.5)
+        self._success[key] = known + _PACE * (success - known)
+
+    def _next(self) -> Situation:
+        number = self._number
+        self._number += 1
+        names = sorted(self._games)
+        name = names[number % len(names)]
+        decks = self._decks(0)[name]
+        weights = self._weights(name, decks)
+        chance = random.Random(derive_seed("level", self._seed, number))
+        [level] = chance.choices(list(weights), list(weights.values()))
+        return Situation(number, self._games[name], self._card(name, level))
+
+    def _weights(self, name: str, decks: Mapping[str, list[Instance]]) -> dict[str, float]:
+        """How likely each level of a game is to come next."""
+        levels = [level for level, cards in decks.items() if cards]
+        if self._table.curriculum == "levels":
+            # One level more is let in as training goes on.
+            reached = 1 + self._number * len(levels) // self._total
+            levels = levels[:reached]
+        if self._table.curriculum == "success":
+            rates = [self._success.get(f"{name}/{level}", 0.5) for level in levels]
+            # The variance of winning, which is largest where half is won; never quite 0.
+            return {
+                level: rate * (1 - rate) + 0.02 for level, rate in zip(levels, rates, strict=True)
+            }
+        return {level: len(decks[level]) for level in levels}
+
+    def _card(self, name: str, level: str) -> Instance:
+        key = f"{name}/{level}"
+        taken = self._taken.get(key, 0)
+        self._taken[key] = taken + 1
+        size = len(self._decks(0)[name][level])
+        turn = taken // size
+        cards = self._decks(turn if self._table.fresh else 0)[name].get(level)
+        if not cards:  # a generator with finite material may give none of a level the next time
+            cards = self._decks(0)[name][level]
+        order = list(range(len(cards)))
+        random.Random(derive_seed("order", self._seed, key, turn)).shuffle(order)
+        return cards[order[taken % size % len(cards)]]
+
+    def _decks(self, renewal: int) -> dict[str, dict[str, list[Instance]]]:
+        """Game to level to instances; made when first needed, the last two renewals are kept."""
+        found = self._renewals.get(renewal)
+        if found is None:
+            found = {}
+            for name, instances in self._run.instances(renewal=renewal).items():
+                levels = found.setdefault(name, {})
+                for instance in instances:
+                    levels.setdefault(instance.experiment.name, []).append(instance)
+            for old in [number for number in self._renewals if 0 < number < renewal]:
+                del self._renewals[old]
+            self._renewals[renewal] = found
+        return found
