@@ -15,6 +15,7 @@ from rich.console import Console
 
 from playpen import get_game
 from playpen.episode import Episode
+from playpen.instance import Instance
 from playpen.training import read_config, train
 from playpen_trainers.demo import imitate, make_base, measure, mini_instances, reinforce, success
 from playpen_trainers.pairing import compare
@@ -46,7 +47,7 @@ def line(name: str, seats: dict[str, list[Episode]]) -> str:
 @pytest.mark.parametrize("seed", PLAN["seeds"])
 def test_play_goes_beyond_imitation(seed: int, tmp_path: Path) -> None:
     game = get_game("taboo")
-    unseen: Sequence = mini_instances(game, "test", seed)[: PLAN["instances"]]
+    unseen: Sequence[Instance] = mini_instances(game, "test", seed)[: PLAN["instances"]]
     known = {game.fingerprint(instance) for instance in mini_instances(game, "train", seed)}
     assert not any(game.fingerprint(instance) in known for instance in unseen)
     console = Console(quiet=True)

@@ -9,7 +9,7 @@ import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
-from playpen.player import SpecString, parse_options
+from playpen.player import SpecError, SpecString, parse_options
 from playpen.players.chat import ChatFormat
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.plugins import resolve_spec
@@ -33,8 +33,7 @@ def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:
     """The parsed spec of a learner; nothing is loaded.
 
     Raises:
-        ConfigError: it is not an ``hf:`` model.
-        SpecError: it is one, but there is no such directory, or an option is wrong.
+        ConfigError: it is not an ``hf:`` model, there is no such directory, or an option is wrong.
     """
     spec = resolve_spec(player)
     if spec.scheme != "hf":
@@ -42,8 +41,11 @@ def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:
             f"learner.player = {player!r} cannot be trained; "
             "name a model as hf:NAME or hf:DIRECTORY"
         )
-    options = parse_options(spec, HuggingFaceOptions)
-    HuggingFacePlayer(spec.target, options)  # checks the directory and the template file
+    try:
+        options = parse_options(spec, HuggingFaceOptions)
+        HuggingFacePlayer(spec.target, options)  # checks the directory and the template file
+    except SpecError as error:
+        raise ConfigError(f"learner.player = {player!r}: {error}") from None
     return spec, options
 
 

@@ -13,7 +13,7 @@ from playpen.conversation import derive_seed
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance, parse_instances, read_instances, ready_instances
-from playpen.plugins import get_game, load, registry
+from playpen.plugins import PluginError, get_game, load, registry
 from playpen.report.tables import PlayProgress
 from playpen.rewards import RewardFunction, Rewards
 from playpen.runner import Cast, create_run, make_cast, make_players, play_run
@@ -133,14 +133,16 @@ class TrainingRun:
         """What ``[reward]`` names.
 
         Raises:
-            PluginError: there is no such reward.
-            ConfigError: an option of it is wrong.
+            ConfigError: there is no such reward, or an option of it is wrong.
         """
         table, plugins = self.config.reward, registry()
         terms = []
         for name, options in table.terms.items():
-            spec = plugins.find("reward", plugins.rewards, name)
-            kind: type[RewardFunction] = load(spec.path, what=f"the reward {name!r}")
+            try:
+                spec = plugins.find("reward", plugins.rewards, name)
+                kind: type[RewardFunction] = load(spec.path, what=f"the reward {name!r}")
+            except PluginError as error:
+                raise ConfigError(f"reward.terms: {error}") from None
             terms.append(kind(convert(options, kind.Options, f"[reward.terms.{name}]")))
         return Rewards(terms, table.discount)
 
