@@ -22,6 +22,8 @@ from playpen_trainers.pairing import compare
 
 PLAN = tomllib.loads((Path(__file__).parent / "plan.toml").read_text(encoding="utf-8"))["arc"]
 
+SFT_EPOCHS = read_config("recipe:demo-sft").trainer["num_train_epochs"]
+
 pytestmark = pytest.mark.slow
 
 
@@ -60,7 +62,7 @@ def test_play_goes_beyond_imitation(seed: int, tmp_path: Path) -> None:
     began = time.process_time()
     played = reinforce(tmp_path / "grpo", imitated, seed)
     play = time.process_time() - began
-    longer = imitate_for(play, imitation / 12, tmp_path / "longer", imitated, seed)
+    longer = imitate_for(play, imitation / SFT_EPOCHS, tmp_path / "longer", imitated, seed)
 
     arms = {"untrained": base, "sft": imitated, "sft for as long": longer, "grpo": played}
     found = {
