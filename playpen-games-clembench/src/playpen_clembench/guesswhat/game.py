@@ -20,9 +20,10 @@ from playpen import (
     ask,
 )
 from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.guesswhat import generate
+from playpen_clembench.guesswhat import generate, mini
 from playpen_clembench.guesswhat.oracle import ORACLES
 from playpen_clembench.guesswhat.replies import FORBIDDEN, Guess, form_of
+from playpen_clembench.mini import MINI
 
 GUESSER, ANSWERER = "guesser", "answerer"
 FULL_MARKS_UP_TO = 5
@@ -92,7 +93,12 @@ class GuessWhat(Game):
         )
 
     def fingerprint(self, instance: Instance) -> str:
-        """The secret word; the list around it does not matter."""
+        """The secret word; the list around it matters only in the level `mini`.
+
+        There the words are few, and what is unseen is the word among the others of its list.
+        """
+        if instance.experiment.name == MINI:
+            return mini.fingerprint(instance["target_word"], instance["candidate_list"])
         return generate.fingerprint(instance["target_word"])
 
     def generate(
@@ -102,8 +108,8 @@ class GuessWhat(Game):
         return generate.generate(split, seed=seed, level=level, n=n)
 
     def levels(self) -> tuple[str, ...]:
-        """How closely the words are related, with any words and with abstract ones."""
-        return tuple(generate.LEVELS)
+        """How closely the words are related, with any words and with abstract ones, and `mini`."""
+        return generate.ALL_LEVELS
 
     def oracle(self, role: str) -> Program:
         """A guesser that halves the list with each question; an answerer that knows the words."""

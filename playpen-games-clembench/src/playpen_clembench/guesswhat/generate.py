@@ -12,9 +12,10 @@ from typing import Any, NamedTuple
 
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
-from playpen_clembench.guesswhat import taxonomy
+from playpen_clembench.guesswhat import mini, taxonomy
 from playpen_clembench.guesswhat.taxonomy import Taxonomy
 from playpen_clembench.levels import chosen_levels
+from playpen_clembench.mini import MINI, SIZES
 
 MAX_TURNS = 8
 READY = {"train": 50, "validation": 10, "test": 10}
@@ -37,6 +38,8 @@ LEVELS = {
     for kind in ("", "Abs_")
     for number, structure in _STRUCTURES.items()
 }
+"""The levels of the ready splits."""
+ALL_LEVELS = (*LEVELS, MINI)
 
 
 def fingerprint(target: str) -> str:
@@ -54,13 +57,15 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Args:
         split: only words that belong to it are targets.
         seed: of the choice of words.
-        level: one of `LEVELS`; all of them if `None`.
-        n: instances per level; `READY` if `None`.
+        level: one of `ALL_LEVELS`; all of `LEVELS` if `None`.
+        n: instances per level; if `None`, `READY`, and for the level `mini` `SIZES`.
 
     Raises:
         InstanceError: unknown split or level.
     """
-    names = chosen_levels("guesswhat", LEVELS, split, level)
+    names = chosen_levels("guesswhat", LEVELS if level is None else ALL_LEVELS, split, level)
+    if level == MINI:
+        return {"experiments": [mini.experiment(split, seed, SIZES[split] if n is None else n)]}
     wanted = READY[split] if n is None else n
     return {
         "experiments": [

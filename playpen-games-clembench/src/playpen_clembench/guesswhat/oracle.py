@@ -1,6 +1,7 @@
 """Programs that play Guess What.
 
-The guesser halves the words that are left: by category, by subcategory, or else by naming words.
+The guesser halves the words that are left: by category, by subcategory, or else by naming words;
+in the level `mini` by a clue.
 The answerer understands such questions, and makes the best of others.
 """
 
@@ -11,6 +12,7 @@ from collections.abc import Sequence
 from functools import lru_cache
 
 from playpen import Conversation, Program
+from playpen_clembench.guesswhat import mini
 from playpen_clembench.guesswhat.taxonomy import labels
 
 TAG = "QUESTION:"
@@ -20,6 +22,7 @@ LONGEST = 1000
 _LIST = re.compile(r"\[([^\[\]]*)\]")
 _ITEM = re.compile(r"'([^']*)'|\"([^\"]*)\"")
 _TARGET = re.compile(r"\bword: *(\S[^\n]*)", re.IGNORECASE)
+_MINI_PROMPT = mini.GUESSER_PROMPT.partition("$")[0]
 _UNDER = re.compile(r"Does it belong under (.+)\?")
 _AMONG = re.compile(r"Is the word among these: (.+)\?")
 _SAYS_NOTHING = re.compile(r"a|and|for|in|its|of|on|others?|parts|that|the|things")
@@ -35,6 +38,8 @@ def guesser(conversation: Conversation) -> str:
         left = tuple(word for word in left if _is_true(question, word) == said_yes) or left
     if len(left) == 1:
         return f"GUESS: {left[0]}"
+    if first.startswith(_MINI_PROMPT) and (clue := mini.dividing_clue(left)):
+        return f"{TAG} {clue}"
     return f"{TAG} {_halving_question(left)}" if left else "GUESS: "
 
 
@@ -85,6 +90,9 @@ def _halving_question(left: Sequence[str]) -> str:
 
 def _is_true(question: str, word: str) -> bool:
     question, word = question[:LONGEST], word.lower()
+    clue = question.removeprefix(TAG).strip()
+    if mini.knows(clue, word):
+        return mini.holds(clue, word)
     groups = labels().get(word, ())
     if under := _UNDER.search(question):
         return any(label in groups for label in under[1].split(" or "))

@@ -96,7 +96,7 @@ def form_of(instance: Instance) -> Form:
 @lru_cache(maxsize=64)
 def _form(experiment: Experiment, language: str) -> Form:
     given = experiment.config
-    table = given if "question_tag" in given else _own(language)
+    table = given if "question_tag" in given else own_form(language)
     searched = ((name, re.compile(table[name]).search) for name in _SEARCHED)
     anchored = ((name, re.compile(table[name]).match) for name in _ANCHORED)
     return Form(
@@ -108,6 +108,11 @@ def _form(experiment: Experiment, language: str) -> Form:
 
 
 @cache
-def _own(language: str) -> dict[str, Any]:
+def own_form(language: str) -> dict[str, Any]:
+    """Tags, answers and patterns of the language, named as in an experiment.
+
+    Raises:
+        PromptError: the game does not speak it.
+    """
     table: dict[str, Any] = json.loads(language_file(__package__, language, "form.json"))
     return table

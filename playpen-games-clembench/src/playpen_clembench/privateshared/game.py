@@ -157,8 +157,8 @@ class PrivateShared(Game):
         return document
 
     def levels(self) -> tuple[str, ...]:
-        """The domains, as in clembench; they have 5, 10 or 15 slots."""
-        return generate.LEVELS
+        """The domains, as in clembench, with 5, 10 or 15 slots; and `mini` with 4."""
+        return generate.ALL_LEVELS
 
     def oracle(self, role: str) -> Program:
         """An answerer that tells what it is asked for, and remembers what it told."""

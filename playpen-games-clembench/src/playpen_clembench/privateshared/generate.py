@@ -14,11 +14,15 @@ from playpen.conversation import derive_seed
 from playpen.instance import split_of
 from playpen_clembench.languages import material_file
 from playpen_clembench.levels import chosen_levels, first
+from playpen_clembench.mini import MINI, SIZES
+from playpen_clembench.privateshared import mini
 from playpen_clembench.privateshared.texts import scene_of
 
 LANGUAGE = "en"
 NUMBERS = "letter-number"
 LEVELS = ("travel-booking", "job-interview", "restaurant", "things-places", NUMBERS)
+"""The levels of the ready splits."""
+ALL_LEVELS = (*LEVELS, MINI)
 READY = {"train": 60, "validation": 10, "test": 10}
 """Instances per level in the ready splits; clembench has 10."""
 
@@ -34,25 +38,28 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     Args:
         split: only slots and values that belong to this split are used.
         seed: of the values, the order of the questions, and their wordings.
-        level: one of `LEVELS`; all of them if `None`.
-        n: instances per level; `READY` if `None`.
+        level: one of `ALL_LEVELS`; all of `LEVELS` if `None`.
+        n: instances per level; if `None`, `READY`, and for the level `mini` `SIZES`.
 
     Raises:
         InstanceError: unknown split or level, or the level has fewer than `n` instances.
     """
-    names = chosen_levels("privateshared", LEVELS, split, level)
-    wanted = READY[split] if n is None else n
+    names = chosen_levels("privateshared", LEVELS if level is None else ALL_LEVELS, split, level)
+    wanted = (SIZES if level == MINI else READY)[split] if n is None else n
     experiments = []
     for name in names:
         rng = random.Random(derive_seed("privateshared", seed, name, split))
         shortage = f"privateshared: level {name!r} has {{}} instances in the split {split!r}"
         chosen = first(wanted, _assignments(name, split, rng), shortage, ample=NUMBERS)
         items = [_instance(name, number, slots, rng) for number, slots in enumerate(chosen)]
-        experiments.append({"name": name, "game_instances": items})
+        parameters = {"texts": mini.TEXTS} if name == MINI else {}
+        experiments.append({"name": name, **parameters, "game_instances": items})
     return {"experiments": experiments}
 
 
 def _instance(level: str, number: int, slots: dict[str, str], rng: random.Random) -> dict[str, Any]:
+    if level == MINI:
+        return mini.instance(number, slots, rng)
     scene = scene_of(LANGUAGE, level)
     return {
         "game_id": number,
@@ -69,7 +76,7 @@ def _instance(level: str, number: int, slots: dict[str, str], rng: random.Random
 
 def _assignments(level: str, split: str, rng: random.Random) -> Iterator[dict[str, str]]:
     """Different values for the slots of a level, in random order, that belong to a split."""
-    slots = list(scene_of(LANGUAGE, level).requests)
+    slots = mini.SLOTS if level == MINI else list(scene_of(LANGUAGE, level).requests)
     seen: set[str] = set()
     for drawn in _values(level, len(slots), rng):
         assignment = dict(zip(slots, drawn, strict=True))
@@ -84,7 +91,7 @@ def _values(level: str, slots: int, rng: random.Random) -> Iterator[tuple[str, .
     if level == NUMBERS:
         while True:
             yield [str(number) for number in rng.sample(range(1000, 10_000), slots)]
-    pool = pools()[level]
+    pool = mini.pool() if level == MINI else pools()[level]
     if isinstance(pool, list):
         while True:
             yield rng.sample(pool, slots)

@@ -19,7 +19,7 @@ from playpen import (
     ask,
 )
 from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.referencegame.generate import LEVELS, Triplet, generate
+from playpen_clembench.referencegame.generate import ALL_LEVELS, Triplet, generate
 from playpen_clembench.referencegame.oracle import ORACLES
 from playpen_clembench.referencegame.replies import reader, words_of
 
@@ -111,8 +111,8 @@ class ReferenceGame(Game):
         return generate(split, seed=seed, level=level, n=n)
 
     def levels(self) -> tuple[str, ...]:
-        """The kinds of grids, as in clembench."""
-        return LEVELS
+        """The kinds of grids, as in clembench, and `mini`."""
+        return ALL_LEVELS
 
     def oracle(self, role: str) -> Program:
         """A giver that names what only the target has; a follower that checks what was named."""

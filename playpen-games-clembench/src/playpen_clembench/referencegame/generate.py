@@ -5,6 +5,9 @@ closest to it as texts are its distractors, and the follower sees the three in t
 
 The levels other than the random one have few grids.  Where their whole list does not give enough
 puzzles for a split, samples of the list do: in a smaller list a target has other neighbours.
+
+The level `mini` is not among the ready instances.  Of its puzzles only those are used in which one
+cell tells the target from both distractors.
 """
 
 from __future__ import annotations
@@ -21,12 +24,16 @@ from playpen.conversation import derive_seed
 from playpen.instance import InstanceError, split_of
 from playpen_clembench.grids import edit_distance, format_grid
 from playpen_clembench.levels import chosen_levels
+from playpen_clembench.mini import MINI, SIZES
+from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
 from playpen_clembench.shapes import SIZE, SQUARE, drawn
 
 FILLED, EMPTY = "X", "□"
 RANDOM = "random_grids"
 LEVELS = ("letter_grids", "number_grids", "line_grids_rows", "line_grids_columns", RANDOM)
+"""The levels of the ready splits."""
+ALL_LEVELS = (*LEVELS, MINI)
 
 LIST_LENGTH = 6
 """Grids in a list that is sampled or made at random; as in clembench."""
@@ -68,15 +75,17 @@ def generate(
     Args:
         split: only triplets whose fingerprint belongs to this split are used.
         seed: of the random and sampled lists, and of the order of the triplets.
-        level: one of `LEVELS`; all of them if `None`.
+        level: one of `ALL_LEVELS`; all of `LEVELS` if `None`.
         n: instances per level.  If `None`, everything that the whole list of a level gives (at
-            least three triplets), and `READY_RANDOM` triplets of random grids.
+            least three triplets), `READY_RANDOM` triplets of random grids, and `SIZES` instances
+            of the level `mini`.
 
     Raises:
         InstanceError: unknown split or level, or the level has fewer than `n` instances.
     """
     experiments = []
-    for name in chosen_levels("referencegame", LEVELS, split, level):
+    names = chosen_levels("referencegame", LEVELS if level is None else ALL_LEVELS, split, level)
+    for name in names:
         items = list(itertools.islice(_instances(name, split, seed), _wanted(name, split, n)))
         if n is not None and len(items) < n:
             raise InstanceError(
@@ -93,6 +102,8 @@ def _wanted(level: str, split: str, n: int | None) -> int:
         return n
     if level == RANDOM:
         return 3 * READY_RANDOM[split]
+    if level == MINI:
+        return SIZES[split]
     regular = sum(split_of(puzzle.fingerprint) == split for puzzle in triplets(grids_of(level)))
     return 3 * max(FEWEST, regular)
 
@@ -103,7 +114,7 @@ def _instances(level: str, split: str, seed: int) -> Iterator[dict[str, Any]]:
     numbers = itertools.count()
     for puzzle in _puzzles(level, split, seed):
         for position, order in enumerate(puzzle.orders()):
-            yield {
+            item = {
                 "game_id": next(numbers),
                 "player_1_target_grid": puzzle.target,
                 "player_1_second_grid": puzzle.second,
@@ -116,6 +127,9 @@ def _instances(level: str, split: str, seed: int) -> Iterator[dict[str, Any]]:
                 "p1_mode": "strict",
                 "p2_mode": "strict",
             }
+            if level == MINI:
+                item |= mini.prompts((puzzle.target, puzzle.second, puzzle.third), order)
+            yield item
 
 
 def _puzzles(level: str, split: str, seed: int) -> Iterator[Triplet]:
@@ -129,6 +143,10 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[Triplet]:
         rng.shuffle(found)
         for puzzle in found:
             mark = puzzle.fingerprint
+            if level == MINI and not mini.telling_cell(
+                puzzle.target, [puzzle.second, puzzle.third]
+            ):
+                continue
             if mark not in seen and split_of(mark) == split:
                 seen.add(mark)
                 fruitless = 0
@@ -161,13 +179,15 @@ def triplets(grids: Sequence[str]) -> list[Triplet]:
     return found
 
 
-_distance = lru_cache(maxsize=4096)(edit_distance)
+_distance = lru_cache(maxsize=16_384)(edit_distance)
 """Samples of one list ask for the same distances again and again."""
 
 
 @cache
 def grids_of(level: str) -> tuple[str, ...]:
     """The whole list of a level that has one."""
+    if level == MINI:
+        return mini.grids()
     if level == "letter_grids":
         return tuple(text for name, text in _glyphs().items() if name.isalpha())
     if level == "number_grids":

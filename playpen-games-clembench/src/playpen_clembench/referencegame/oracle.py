@@ -2,7 +2,8 @@
 
 The giver states the simplest facts that are true of the target and of no other grid; the follower
 reads the facts and picks the grid of which the most are true.  Both take the grids from their
-own prompt, whatever surrounds them, and speak English.
+own prompt, whatever surrounds them, and speak English.  In the level `mini` a fact is the name of
+a cell.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from typing import NamedTuple, TypeAlias
 
 from playpen import Conversation, Program
 from playpen_clembench.grids import parse_grid
+from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
 
 Cells: TypeAlias = int
@@ -32,6 +34,11 @@ _FACT = re.compile(
     r"|\bexactly (?P<count>\d{1,2}) cells are filled",
     re.IGNORECASE,
 )
+_MINI_NAME = re.compile(rf"\b[{mini.COLUMNS}][{mini.ROWS}]\b")
+_MINI_CELL = rf"(?:[{mini.COLUMNS}][{mini.ROWS}]|{mini.EMPTY})"
+_MINI_ROW = rf"(?:[a-z]+ )?{_MINI_CELL}(?: {_MINI_CELL}){{2}}"
+"""The rows that the follower sees are labelled."""
+_MINI_GRID = re.compile(rf"^{_MINI_ROW}(?:\n{_MINI_ROW}){{2}}$", re.MULTILINE)
 _FIRST_ROW: Cells = 0b11111
 _FIRST_COLUMN: Cells = 0b00001_00001_00001_00001_00001
 
@@ -45,8 +52,10 @@ class Fact(NamedTuple):
 
 def giver(conversation: Conversation) -> str:
     """Describe the first grid of the prompt."""
-    grids = [cells for cells, _ in _grids(conversation.last)]
     tag = words_of("en").expression_tag
+    if small := [grid[0] for grid in _mini_grids(conversation.last)]:
+        return f"{tag} {mini.telling_cell(small[0], small[1:]) or small[0].split()[0]}"
+    grids = [cells for cells, _ in _grids(conversation.last)]
     if not grids:
         return f"{tag} The target grid."
     target, *distractors = grids
@@ -55,18 +64,35 @@ def giver(conversation: Conversation) -> str:
 
 def follower(conversation: Conversation) -> str:
     """Choose the grid of which the most facts are true; among equals by chance."""
-    text = conversation.last
-    found = list(_grids(text))
     answers = words_of("en").answers
-    start = found[-1][1] if found else 0
-    facts = [_fact(match) for match in _FACT.finditer(text, start, start + FACT_LIMIT)]
-    scores = [sum(fact.holds(cells) for fact in facts) for cells, _ in found]
+    scores = _mini_scores(conversation.last) or _scores(conversation.last)
     most = max(scores, default=0)
     best = [answer for answer, score in zip(answers, scores, strict=False) if score == most]
     return random.Random(conversation.seed).choice(best or answers)
 
 
 ORACLES: dict[str, Program] = {"giver": giver, "follower": follower}
+
+
+def _scores(text: str) -> list[int]:
+    """For each grid of a text the number of facts, stated below the grids, that are true of it."""
+    found = list(_grids(text))
+    start = found[-1][1] if found else 0
+    facts = [_fact(match) for match in _FACT.finditer(text, start, start + FACT_LIMIT)]
+    return [sum(fact.holds(cells) for fact in facts) for cells, _ in found]
+
+
+def _mini_scores(text: str) -> list[int]:
+    """For each grid of the level `mini` the number of its cells that are named below the grids."""
+    found = _mini_grids(text)
+    start = found[-1].end() if found else 0
+    named = set(_MINI_NAME.findall(text, start, start + FACT_LIMIT))
+    return [len(named.intersection(grid[0].split())) for grid in found]
+
+
+def _mini_grids(text: str) -> list[re.Match[str]]:
+    """The first three grids of the level `mini` in a text."""
+    return list(islice(_MINI_GRID.finditer(text), 3))
 
 
 def _grids(text: str) -> Iterator[tuple[Cells, int]]:
