@@ -14,7 +14,7 @@ from tests.core.sample_games import drive, game_of, guessing, instance_of, outco
 from playpen.episode import Episode, Failure
 from playpen.game import Abort, Ask, Game, Lose, Outcome, Play, Reward, Success, Tell
 from playpen.instance import Instance
-from playpen.plugins import PluginError, get_game
+from playpen.plugins import get_game
 from playpen.rewards import (
     OutcomeOptions,
     OutcomeReward,
@@ -319,7 +319,7 @@ def test_all_of_the_cores_rewards_are_found_by_name(installed: PackFolder, tmp_p
 def test_a_misspelt_reward_is_refused_with_a_suggestion(
     brevity: PackFolder, tmp_path: Path
 ) -> None:
-    with pytest.raises(PluginError, match=r"there is no reward 'brevty'; did you mean 'brevity'\?"):
+    with pytest.raises(ConfigError, match=r"there is no reward 'brevty'; did you mean 'brevity'\?"):
         run_with(RewardTable(terms={"brevty": {}}), tmp_path).rewards()
 
 

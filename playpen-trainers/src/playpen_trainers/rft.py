@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from accelerate import PartialState  # type: ignore[import-untyped]
+from accelerate import PartialState
 from rich.console import Console
 
 from playpen.episode import Episode

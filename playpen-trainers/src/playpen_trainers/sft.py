@@ -67,6 +67,7 @@ class SFT(Trainer):
             ConfigError: the learner is not an ``hf:`` model, or no row fits into it.
         """
         start = starting_point(run)
+        # Recordings hold them as they ended, which differs from run to run.
         demonstrations = run.demonstrations()
         learner = load_learner(*check_learner(run.learner), self.options.dtype)
         rows = fitting(

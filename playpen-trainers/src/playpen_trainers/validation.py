@@ -14,6 +14,8 @@ from playpen_trainers.learner import Learner
 from playpen_trainers.optimisation import save
 from playpen_trainers.seats import Seating, player_of
 
+_BEST = "best"
+
 
 class Validation(TrainerCallback):
     """Plays the validation instances every so many steps, the first time before the first step.
@@ -48,6 +50,8 @@ class Validation(TrainerCallback):
         """Take up what was kept."""
         self._best, self._best_step = state["best"], state["step"]
         self._worse = state["worse"]
+        if self._table.keep_best and not (self._run.output / _BEST).is_dir():
+            self._best = None  # the process died while another one took its place
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -66,7 +70,7 @@ class Validation(TrainerCallback):
     def chosen(self) -> str | None:
         """Which directory of the output holds the best checkpoint, if that is what is wanted."""
         wanted = self._table.every and self._table.keep_best and self._best is not None
-        return "best" if wanted else None
+        return _BEST if wanted else None
 
     def values(self, model: Any) -> dict[str, float]:
         """Play the validation instances with the learner's weights as they are.
@@ -101,7 +105,7 @@ class Validation(TrainerCallback):
         if self._best is None or value > self._best:
             self._best, self._best_step, self._worse = value, state.global_step, 0
             if self._table.keep_best and state.is_world_process_zero:
-                save(self._trainer, self._learner, self._run.output / "best")
+                save(self._trainer, self._learner, self._run.output / _BEST)
             return
         self._worse += 1
         if self._table.patience and self._worse >= self._table.patience:

@@ -177,7 +177,7 @@ class TrainingRun:
         return run
 
     def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:
-        """Episodes to imitate, each with the roles whose replies are learned.
+        """Episodes to imitate, each with the roles whose replies are learned, ordered by identity.
 
         They come from ``[data] runs``; without any, the teacher plays the games now.
 
@@ -205,6 +205,8 @@ class TrainingRun:
             raise ConfigError(
                 f"none of the {seen} episodes passes the filters of [data] and [learner] roles"
             )
+        # A run holds episodes as they ended, which is a matter of timing.
+        kept.sort(key=lambda found: found[0].key)
         return kept
 
     def _wanted(self, episode: Episode) -> bool:
