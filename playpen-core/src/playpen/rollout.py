@@ -24,21 +24,27 @@ _encoder = msgspec.json.Encoder()
 _reply_decoder = msgspec.json.Decoder(Reply)
 
 
-class _Breath:
+class Breath:
     """Lets the event loop run now and then while players that answer at once keep it busy.
 
     All episodes of a roll-out share one: a turn of the loop takes about `_BREATH`, not that time
     for each of them.
     """
 
+    taken = 0
+    """How often episodes have paused; whoever waits until all of them wait must know."""
+
     def __init__(self) -> None:
         self._until = time.perf_counter() + _BREATH
         self._renewing = False
 
     def due(self) -> bool:
+        """Whether it is time to pause."""
         return time.perf_counter() > self._until
 
     async def take(self) -> None:
+        """Let everybody else run."""
+        Breath.taken += 1
         if not self._renewing:
             self._renewing = True
             # Called in the loop's next turn, before the tasks that pause in this one go on.
@@ -124,9 +130,9 @@ def _checked(answer: object, role: str) -> Reply:
     return answer
 
 
-async def play_episode(job: Job, breath: _Breath | None = None) -> Episode:
+async def play_episode(job: Job, breath: Breath | None = None) -> Episode:
     """Play one episode.  Failures of players or game code end in `Episode.failure`, not here."""
-    breath = breath or _Breath()
+    breath = breath or Breath()
     episode = job.episode
     episode.started = time.time()
     begin = time.perf_counter()
@@ -185,7 +191,7 @@ async def rollout(
     Cancelling abandons the episodes in flight; those are not handed to `finished`.
     """
     queue = iter(jobs)
-    breath = _Breath()
+    breath = Breath()
 
     async def work() -> None:
         for job in queue:

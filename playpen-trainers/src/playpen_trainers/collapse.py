@@ -30,6 +30,7 @@ class CollapseWatch:
         self._recent: deque[dict[str, float]] = deque(maxlen=_WINDOW)
         self._first_length: float | None = None
         self._seen: set[str] = set()
+        self.entropy: float | None = None
 
     def state(self) -> dict[str, object]:
         """What was seen so far."""
@@ -37,6 +38,7 @@ class CollapseWatch:
             "recent": list(self._recent),
             "first_length": self._first_length,
             "seen": sorted(self._seen),
+            "entropy": self.entropy,
         }
 
     def restore(self, state: Mapping[str, object]) -> None:
@@ -46,6 +48,8 @@ class CollapseWatch:
         assert isinstance(seen, list)
         self._recent = deque(recent, maxlen=_WINDOW)
         self._seen = set(seen)
+        entropy = state["entropy"]
+        self.entropy = entropy if isinstance(entropy, float) else None
         length = state["first_length"]
         self._first_length = length if isinstance(length, float) else None
 

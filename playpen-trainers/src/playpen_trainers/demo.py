@@ -31,11 +31,19 @@ from playpen_trainers.tiny import make_tiny_model
 
 GAME, LEVEL = "taboo", "mini"
 ORACLE = "program:oracle"
+QUICK_SFT = ("trainer.num_train_epochs=3",)
+QUICK_GRPO = ("trainer.max_steps=15",)
 STAGES = ("before training", "after sft", "after grpo")
 
 
-def run_demo(output: Path, *, seed: int, episodes: int) -> None:
+def run_demo(output: Path, *, seed: int, episodes: int, quick: bool = False) -> None:
     """Train a tiny model by imitation, then by play, and show what it gained.
+
+    Args:
+        output: where models and runs go.
+        seed: of everything.
+        episodes: unseen instances that are played each time.
+        quick: train a tenth, to see that everything works.
 
     Raises:
         ConfigError: `output` holds something that is not an earlier demo.
@@ -67,11 +75,12 @@ def run_demo(output: Path, *, seed: int, episodes: int) -> None:
     measured["oracle"] = {"both roles": _play(output / "play-oracle", {}, unseen, seed, console)}
 
     console.rule(Text("2. imitation: sft on 300 episodes of the oracle"))
-    checkpoints[STAGES[1]] = imitate(output / "sft", base, seed)
+    checkpoints[STAGES[1]] = imitate(output / "sft", base, seed, *(QUICK_SFT if quick else ()))
     measured[STAGES[1]] = measure(output / "play-1", checkpoints[STAGES[1]], unseen, seed, console)
 
-    console.rule(Text("3. play: grpo, the model plays every role with itself"))
-    checkpoints[STAGES[2]] = reinforce(output / "grpo", checkpoints[STAGES[1]], seed)
+    console.rule(Text("3. play: grpo, in half of the groups with itself in every role"))
+    shorter = QUICK_GRPO if quick else ()
+    checkpoints[STAGES[2]] = reinforce(output / "grpo", checkpoints[STAGES[1]], seed, *shorter)
     measured[STAGES[2]] = measure(output / "play-2", checkpoints[STAGES[2]], unseen, seed, console)
 
     for name in (STAGES[0], STAGES[2]):
@@ -93,14 +102,16 @@ def make_base(folder: Path, game: Game, seed: int) -> int:
     return make_tiny_model(folder, vocabulary(instances), seed=seed)
 
 
-def imitate(output: Path, base: Path, seed: int) -> Path:
-    """Fine-tune on the oracle's episodes, as the recipe ``demo-sft`` says."""
-    return train("sft", read_config("recipe:demo-sft", _settings(base, seed)), output)
+def imitate(output: Path, base: Path, seed: int, *settings: str) -> Path:
+    """Fine-tune on the oracle's episodes, as the recipe ``demo-sft`` and further settings say."""
+    config = read_config("recipe:demo-sft", [*_settings(base, seed), *settings])
+    return train("sft", config, output)
 
 
-def reinforce(output: Path, learner: Path, seed: int) -> Path:
-    """Train by self-play, as the recipe ``demo-grpo`` says."""
-    return train("grpo", read_config("recipe:demo-grpo", _settings(learner, seed)), output)
+def reinforce(output: Path, learner: Path, seed: int, *settings: str) -> Path:
+    """Train by self-play, as the recipe ``demo-grpo`` and further settings say."""
+    config = read_config("recipe:demo-grpo", [*_settings(learner, seed), *settings])
+    return train("grpo", config, output)
 
 
 def _settings(learner: Path, seed: int) -> list[str]:

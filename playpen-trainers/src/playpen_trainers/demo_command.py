@@ -18,12 +18,14 @@ import click
 )
 @click.option("--seed", default=0, show_default=True, help="Of everything.")
 @click.option("-n", "--episodes", default=300, show_default=True, help="Unseen instances to play.")
-def demo(output: Path, seed: int, episodes: int) -> None:
+@click.option("--quick", is_flag=True, help="Train a tenth, to see that everything works.")
+def demo(output: Path, seed: int, episodes: int, quick: bool) -> None:
     """See a tiny model learn a game, in a few minutes on a CPU.
 
-    A model of a few hundred thousand weights is made on the spot.  It plays taboo's closed `mini`
-    world before and after it was fine-tuned on episodes of the game's oracle.
+    A model of a few hundred thousand weights is made on the spot.  It learns taboo's closed `mini`
+    world from a few episodes of the game's oracle (sft), then by playing (grpo), and is measured
+    before, between and after on instances that it has not seen.
     """
     from playpen_trainers.demo import run_demo
 
-    run_demo(output, seed=seed, episodes=episodes)
+    run_demo(output, seed=seed, episodes=episodes, quick=quick)

@@ -39,6 +39,7 @@ from playpen_trainers.pairs import (
     judge,
     kept,
     recorded,
+    reference,
     too_long,
     turn_pairs,
 )
@@ -195,7 +196,7 @@ class DPO(Trainer):
             validation = Validation(run, learner, seating)
             trainer = DialogueDPOTrainer(
                 model=learner.model,
-                ref_model=self._reference(run, learner),
+                ref_model=reference(run, learner, options),
                 args=args,
                 data_collator=PreferenceCollator(learner.tokenizer.pad_token_id, limit),
                 train_dataset=datasets.Dataset.from_list(
@@ -250,15 +251,12 @@ class DPO(Trainer):
                 "same situation; play more of them (trainer.samples), or lower trainer.min_margin "
                 "or trainer.z"
             )
-        numbers |= {"episodes_played": table.played, "sampled_tokens": table.sampled, "pairs": len(rows)}
+        numbers |= {
+            "episodes_played": table.played,
+            "sampled_tokens": table.sampled,
+            "pairs": len(rows),
+        }
         return numbers, at_most(rows, options.max_pairs, options.seed)
-
-    def _reference(self, run: TrainingRun, learner: Learner) -> Any:
-        """The starting model once more; TRL takes it from the adapter or from memory if it can."""
-        options = self.options
-        if options.lora_r or learner.adapted or options.precompute_ref_log_probs:
-            return None
-        return load_learner(*check_learner(run.learner), options.dtype).model
 
     def _arguments(self, run: TrainingRun) -> DPOConfig:
         options = self.options

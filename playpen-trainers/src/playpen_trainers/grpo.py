@@ -143,7 +143,6 @@ class DialogueGRPOTrainer(GRPOTrainer):
         self._running = running
         self._discount = run.config.reward.discount
         self._watch = watch
-        self._entropy: float | None = None
         rollout = run.config.rollout
         self._sampling = HuggingFaceOptions(
             temperature=rollout.temperature,
@@ -174,7 +173,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
         """TRL's loss; the entropy is noted, because its log is emptied before the next roll-out."""
         loss = super().compute_loss(model, inputs, *args, **kwargs)
         if inputs["tool_mask"].any():
-            self._entropy = self._metrics["train"]["entropy"][-1]
+            self._watch.entropy = self._metrics["train"]["entropy"][-1]
         return loss
 
     def _rows(self, batch: Batch) -> list[OnlineRow]:
@@ -328,8 +327,8 @@ class DialogueGRPOTrainer(GRPOTrainer):
             "alike": repeated(episodes, LEARNER),
             "length": length,
         }
-        if self._entropy is not None:
-            values["entropy"] = self._entropy
+        if self._watch.entropy is not None:
+            values["entropy"] = self._watch.entropy
         self._watch.look(values)
 
 

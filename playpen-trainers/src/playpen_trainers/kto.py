@@ -40,6 +40,7 @@ from playpen_trainers.pairs import (
     kept,
     labelled,
     recorded,
+    reference,
     too_long,
 )
 from playpen_trainers.seats import Seating
@@ -172,7 +173,7 @@ class KTO(Trainer):
             validation = Validation(run, learner, seating)
             trainer = DialogueKTOTrainer(
                 model=learner.model,
-                ref_model=self._reference(run, learner),
+                ref_model=reference(run, learner, options),
                 args=args,
                 data_collator=UnpairedCollator(learner.tokenizer.pad_token_id, limit),
                 train_dataset=datasets.Dataset.from_list(
@@ -225,13 +226,6 @@ class KTO(Trainer):
         if options.desirable_weight is None and options.undesirable_weight is None:
             return balanced(rows)
         return options.desirable_weight or 1.0, options.undesirable_weight or 1.0
-
-    def _reference(self, run: TrainingRun, learner: Learner) -> Any:
-        """The starting model once more; TRL takes it from the adapter or from memory if it can."""
-        options = self.options
-        if options.lora_r or learner.adapted or options.precompute_ref_log_probs:
-            return None
-        return load_learner(*check_learner(run.learner), options.dtype).model
 
     def _arguments(self, run: TrainingRun) -> KTOConfig:
         options = self.options

@@ -14,7 +14,7 @@ import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, NamedTuple, TypeAlias, TypeVar
+from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 
 import msgspec
 import transformers
@@ -28,7 +28,7 @@ from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
-from playpen_trainers.learner import Learner, check_learner
+from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
 from playpen_trainers.seats import Seating, player_of
 
@@ -79,6 +79,13 @@ def check_source(run: TrainingRun, options: PreferenceOptions) -> None:
     run.rewards()
     if not run.config.data.runs:
         require_partner(run.config)
+
+
+def reference(run: TrainingRun, learner: Learner, options: PreferenceOptions) -> Any:
+    """The starting model once more; `None` where TRL finds it under an adapter, or in advance."""
+    if options.lora_r or learner.adapted or options.precompute_ref_log_probs:
+        return None
+    return load_learner(*check_learner(run.learner), options.dtype).model
 
 
 def recorded(run: TrainingRun) -> list[tuple[Episode, Sequence[str]]]:
@@ -483,12 +490,11 @@ def standard_error(returns: Sequence[float], low: float, high: float) -> float:
 
 
 def _reply_row(chat: ChatFormat, episode: Episode, branch: _Branch) -> Row:
-    """The row of one reply: all that was read before it, and nothing else to train."""
+    """The row up to a reply, without what came after it."""
     for row in learner_rows(chat, episode, branch.role):
         for turn, start, end in row.spans:
             if turn == branch.own:
-                mask = [0] * start + [1] * (end - start)
-                return Row(row.ids[:end], mask, row.logprobs[:end], [(turn, start, end)])
+                return Row(row.ids[:end], row.mask[:end], row.logprobs[:end], [(turn, start, end)])
     raise AssertionError(f"{episode.name} has no reply {branch.own} of {branch.role}")
 
 

@@ -57,7 +57,7 @@ class Partners(TrainerCallback):
 
     def state(self) -> dict[str, Any]:
         """The steps of the snapshots, and what was earned with whom."""
-        return {"snapshots": self._snapshots, "earned": self._earned}
+        return {"snapshots": list(self._snapshots), "earned": dict(self._earned)}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what was kept."""

@@ -147,7 +147,12 @@ class Progress(TrainerCallback):
     def _shown(self) -> RenderableType:
         """What is drawn, by a thread of its own."""
         last = self._last
-        numbers = [form.format(last[key]) for key, form in _SHOWN.items() if key in last]
+        numbers = [
+            form.format(last[key])
+            for key, form in _SHOWN.items()
+            # The loss of a policy gradient says nothing.
+            if key in last and not (key == "loss" and "reward" in last)
+        ]
         parts: list[RenderableType] = [self._steps]
         if numbers:
             parts.append(Text("  ".join(numbers), overflow="fold"))

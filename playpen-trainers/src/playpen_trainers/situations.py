@@ -54,7 +54,8 @@ class Situations:
 
     def state(self) -> dict[str, Any]:
         """How far the decks were played, and how well."""
-        return {"number": self._number, "taken": self._taken, "success": self._success}
+        taken, success = dict(self._taken), dict(self._success)
+        return {"number": self._number, "taken": taken, "success": success}
 
     def restore(self, state: dict[str, Any]) -> None:
         """Take up what was kept."""
@@ -78,17 +79,19 @@ class Situations:
         names = sorted(self._games)
         name = names[number % len(names)]
         decks = self._decks(0)[name]
-        weights = self._weights(name, decks)
+        weights = self._weights(name, decks, number)
         chance = random.Random(derive_seed("level", self._seed, number))
         [level] = chance.choices(list(weights), list(weights.values()))
         return Situation(number, self._games[name], self._card(name, level))
 
-    def _weights(self, name: str, decks: Mapping[str, list[Instance]]) -> dict[str, float]:
-        """How likely each level of a game is to come next."""
+    def _weights(
+        self, name: str, decks: Mapping[str, list[Instance]], number: int
+    ) -> dict[str, float]:
+        """How likely each level of a game is for the situation of a number."""
         levels = [level for level, cards in decks.items() if cards]
         if self._table.curriculum == "levels":
             # One level more is let in as training goes on.
-            reached = 1 + self._number * len(levels) // self._total
+            reached = 1 + number * len(levels) // self._total
             levels = levels[:reached]
         if self._table.curriculum == "success":
             rates = [self._success.get(f"{name}/{level}", 0.5) for level in levels]
@@ -112,7 +115,7 @@ class Situations:
         return cards[order[taken % size % len(cards)]]
 
     def _decks(self, renewal: int) -> dict[str, dict[str, list[Instance]]]:
-        """Game to level to instances; made when first needed, the last two renewals are kept."""
+        """Game to level to instances, made when they are needed; older ones are let go."""
         found = self._renewals.get(renewal)
         if found is None:
             found = {}

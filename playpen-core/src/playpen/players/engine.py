@@ -24,6 +24,7 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from playpen.player import PlayerError
+from playpen.rollout import Breath
 
 
 @dataclass(eq=False, slots=True)
@@ -154,13 +155,15 @@ class LoopEngine(Engine):
     long as all players are programs or engines of this kind.
     """
 
+    _arrived = 0
+    """Requests to all engines of this kind: each of them waits until nobody asks any of them."""
+
     def __init__(
         self, model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, name: str
     ) -> None:
         super().__init__(model, tokenizer, name)
         self._waiting: deque[Request] = deque()
         self._task: asyncio.Task[None] | None = None
-        self._arrived = 0
 
     def submit(self, request: Request) -> Future[None]:
         """Queue a request; its future is resolved while the running event loop goes on.
@@ -171,7 +174,7 @@ class LoopEngine(Engine):
         if self.model.training:
             raise PlayerError(f"hf:{self.name} is in training mode; call model.eval() before play")
         self._waiting.append(request)
-        self._arrived += 1
+        LoopEngine._arrived += 1
         if self._task is None or self._task.done():
             self._task = asyncio.get_running_loop().create_task(self._generate())
         return request.done
@@ -200,9 +203,9 @@ class LoopEngine(Engine):
         """
         quiet = 0
         while quiet < _QUIET_TURNS:
-            before = self._arrived
+            before = (LoopEngine._arrived, Breath.taken)
             await asyncio.sleep(0)
-            quiet = quiet + 1 if self._arrived == before else 0
+            quiet = quiet + 1 if (LoopEngine._arrived, Breath.taken) == before else 0
 
 
 _QUIET_TURNS = 4

@@ -110,8 +110,7 @@ class TrainingRun:
                 instances = self._generated(game, "validation", self.config.games.seed, None)
             if not instances:
                 raise ConfigError(f"eval: {name!r} has no validation instances")
-            stride = max(1, len(instances) // wanted)
-            found[name] = instances[::stride][:wanted]
+            found[name] = _spread(instances, wanted)
         return found
 
     def _generated(self, game: Game, split: str, seed: int, count: int | None) -> list[Instance]:
@@ -246,6 +245,20 @@ class TrainingRun:
         unfinished = path.with_suffix(".tmp")
         unfinished.write_bytes(b"".join(kept))
         unfinished.replace(path)
+
+
+def _spread(instances: list[Instance], wanted: int) -> list[Instance]:
+    """So many of the instances: as many of each level, if it has them, from all over it."""
+    levels: dict[str, list[Instance]] = {}
+    for instance in instances:
+        levels.setdefault(instance.experiment.name, []).append(instance)
+    chosen: dict[str, list[Instance]] = {}
+    left = wanted
+    for done, (level, cards) in enumerate(sorted(levels.items(), key=lambda item: len(item[1]))):
+        count = min(len(cards), left // (len(levels) - done))
+        chosen[level] = [cards[place * len(cards) // count] for place in range(count)]
+        left -= count
+    return [instance for level in levels for instance in chosen[level]]
 
 
 def _step_of(line: bytes) -> int:
