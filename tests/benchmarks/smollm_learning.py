@@ -286,7 +286,7 @@ What this run does not show:
         options = self.config["grpo"][int(stage.rpartition("-")[2]) - 1]["trainer"]
         batch = options["per_device_train_batch_size"] * options["gradient_accumulation_steps"]
         rows = round(sum(line["rows"] for line in steps))
-        sampled = sum(line["tokens_sampled"] for line in steps)
+        sampled = steps[-1]["tokens_sampled"]  # of all steps so far
         return [str(len(steps) * batch), str(rows), f"{sampled:.0f}", ""]
 
     def metrics(self, stage: str) -> list[dict[str, Any]]:
