@@ -154,7 +154,7 @@ def generation(setting: Setting, folder: Path) -> tuple[list[float], list[float]
                 if said.reply.tokens
             ]
             begin = time.perf_counter()
-            _, completions, *_ = self._generate_single_turn(prompts, None, {}, size)
+            completions, _ = self._generate_single_turn(prompts, None, {}, size)
             theirs = time.perf_counter() - begin
             rates[1].append(sum(map(len, completions)) / theirs)
         model.train()
