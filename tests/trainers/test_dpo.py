@@ -45,6 +45,7 @@ from playpen.training import (
     TeacherTable,
     train,
 )
+from playpen.training.plan import plan_training
 from playpen_trainers import dpo as dpo_module
 from playpen_trainers.data import PreferenceRow
 from playpen_trainers.dpo import DialogueDPOTrainer, DPOOptions, PreferenceCollator
@@ -474,6 +475,19 @@ def test_recorded_runs_are_compared(base: Path, tmp_path: Path, monkeypatch: pyt
             [i for i, own in zip(row.chosen, row.chosen_mask, strict=True) if own]
         )
         assert set(said.split()) == {"alpha", "beta", "<end>"}
+
+
+@pytest.mark.parametrize("trainer", ["dpo", "kto"])
+def test_the_plan_counts_recordings_that_nobody_won(
+    base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, trainer: str
+):
+    register_talk(monkeypatch)
+    data = DataTable(runs=[str(recording(tmp_path / "loses", "loses"))])
+    wanted = config(base, data=data, games=GamesTable())
+    plan = plan_training(trainer, wanted, tmp_path / "out")
+    assert plan.parts["recordings"].startswith("6 episodes of ")
+    with pytest.raises(ConfigError, match="passes the filters"):
+        plan_training("sft", wanted, tmp_path / "out")
 
 
 # --- what is refused -----------------------------------------------------------------------------

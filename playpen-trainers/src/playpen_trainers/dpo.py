@@ -14,6 +14,7 @@ import datasets
 import torch
 from trl import DPOConfig, DPOTrainer
 
+from playpen.episode import Episode
 from playpen.training import ConfigError, Trainer, TrainingRun
 from playpen_trainers.data import PreferenceRow, padded
 from playpen_trainers.learner import Learner, check_learner, load_learner
@@ -168,6 +169,10 @@ class DPO(Trainer):
                 "from there on every preference would be the wrong way round"
             )
 
+    def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
+        """All finished episodes: preferences need the bad ones, too."""
+        return recorded(run)
+
     def train(self, run: TrainingRun) -> Path:
         """Collect pairs, and train the learner on them.
 
@@ -224,7 +229,7 @@ class DPO(Trainer):
             episodes = recorded(run)
         else:
             jobs = table.play(run, options.samples)
-            episodes = [(job.episode, table.learned(job)) for job in jobs]
+            episodes = [(job.episode, tuple(table.learned(job))) for job in jobs]
         numbers: Numbers = {
             "episodes": len(episodes),
             "success": sum(episode.success for episode, _ in episodes) / len(episodes),

@@ -16,6 +16,7 @@ import torch
 from trl import KTOConfig, KTOTrainer
 
 from playpen.conversation import derive_seed
+from playpen.episode import Episode
 from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
 from playpen_trainers.data import UnpairedRow, padded
@@ -137,6 +138,10 @@ class KTO(Trainer):
                 "episodes on each instance"
             )
 
+    def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
+        """All finished episodes: preferences need the bad ones, too."""
+        return recorded(run)
+
     def train(self, run: TrainingRun) -> Path:
         """Collect dialogues, and train the learner on them.
 
@@ -199,7 +204,7 @@ class KTO(Trainer):
             episodes = recorded(run)
         else:
             jobs = table.play(run, options.samples)
-            episodes = [(job.episode, table.learned(job)) for job in jobs]
+            episodes = [(job.episode, tuple(table.learned(job))) for job in jobs]
         share = run.config.reward.partner_fault == "share"
         parts = judge(episodes, run.rewards(), share_fault=share)
         rows = labelled(learner.chat, parts, label=options.label, threshold=options.threshold)

@@ -88,7 +88,7 @@ def reference(run: TrainingRun, learner: Learner, options: PreferenceOptions) ->
     return load_learner(*check_learner(run.learner), options.dtype).model
 
 
-def recorded(run: TrainingRun) -> list[tuple[Episode, Sequence[str]]]:
+def recorded(run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
     """The finished episodes of ``[data] runs``, each with the roles to learn.
 
     How they ended and what they scored does not matter: preferences need the bad ones, too.

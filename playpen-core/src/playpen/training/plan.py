@@ -12,7 +12,7 @@ from playpen.errors import PlaypenError
 from playpen.instance import Instance
 from playpen.plugins import make_player
 from playpen.training.config import ConfigError, TrainConfig
-from playpen.training.run import TrainingRun, make_trainer
+from playpen.training.run import Trainer, TrainingRun, make_trainer
 
 
 class LevelPlan(NamedTuple):
@@ -51,7 +51,7 @@ def plan_training(trainer: str, config: TrainConfig, output: str | Path | None =
     with tempfile.TemporaryDirectory() as nowhere:
         run = TrainingRun(trainer, config, nowhere if output is None else output)
         made.check(run)
-        levels, rewards, recordings = _levels(run), _rewards(run), _recordings(run)
+        levels, rewards, recordings = _levels(run), _rewards(run), _recordings(made, run)
     # Last, because importing the module of a player can take seconds.
     return Plan(levels, {**_players(config), **rewards, **recordings})
 
@@ -83,11 +83,11 @@ def _rewards(run: TrainingRun) -> dict[str, str]:
     return {"rewards": ", ".join(run.config.reward.terms) or "none"}
 
 
-def _recordings(run: TrainingRun) -> dict[str, str]:
+def _recordings(trainer: Trainer, run: TrainingRun) -> dict[str, str]:
     runs = run.config.data.runs
     if not runs:
         return {}
-    return {"recordings": f"{len(run.demonstrations())} episodes of {', '.join(runs)}"}
+    return {"recordings": f"{len(trainer.recordings(run))} episodes of {', '.join(runs)}"}
 
 
 def _levels(run: TrainingRun) -> list[LevelPlan]:

@@ -43,6 +43,16 @@ class Trainer:
             ConfigError: names the key, the value and the remedy.
         """
 
+    def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
+        """The episodes of ``[data] runs`` that it would learn from, each with the roles to learn.
+
+        Those to imitate, unless a trainer wants others.
+
+        Raises:
+            ConfigError: there are none, or one is of a test split.
+        """
+        return run.demonstrations()
+
     def train(self, run: TrainingRun) -> Path:
         """Train the learner.
 
