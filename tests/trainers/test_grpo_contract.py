@@ -176,7 +176,8 @@ def test_a_generation_batch_is_made_once_for_all_its_passes(
 
     def made(inputs: list[Any]) -> dict[str, Any]:
         calls.append(len(inputs))
-        return {"prompt_ids": torch.arange(8)[:, None]}
+        masks = dict.fromkeys(("prompt_mask", "completion_mask"), torch.ones(8, 1))
+        return {"prompt_ids": torch.arange(8)[:, None], **masks}
 
     options = GRPOOptions(
         per_device_train_batch_size=4,

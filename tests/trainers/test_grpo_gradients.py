@@ -19,7 +19,7 @@ from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from playpen.conversation import Reply, TokenTrace, trajectory
 from playpen_trainers.data import OnlineRow, online_rows
-from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions
+from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions, trimmed
 from playpen_trainers.rloo import RLOOOptions
 
 END = 4
@@ -485,6 +485,25 @@ def test_slices_weigh_as_much_as_the_whole(bench: MakeBench) -> None:
         VARIED,
     )
     assert torch.allclose(torch.cat(pieces), whole)
+
+
+def test_a_slice_is_as_wide_as_its_own_rows(bench: MakeBench) -> None:
+    """And neither its rows nor its loss are others than those of the padded slice."""
+    made = bench(steps_per_generation=8, per_device_train_batch_size=1)
+    slices = made.slices(made.rows([*VARIED, *NEUTRAL[:2]]))
+    widths = set()
+    for padded in slices:
+        cut = trimmed(padded)
+        assert cut.keys() == padded.keys()
+        read, said = padded["prompt_mask"].bool(), padded["completion_mask"].bool()
+        assert cut["prompt_mask"].all() and cut["completion_mask"].all()
+        assert torch.equal(cut["prompt_ids"], padded["prompt_ids"][:, read[0]])
+        for name in ("completion_ids", "tool_mask", "advantages", "sampling_per_token_logps"):
+            assert torch.equal(cut[name], padded[name][:, said[0]])
+        losses = [made.trainer.compute_loss(made.trainer.model, x).item() for x in (padded, cut)]
+        assert losses[0] == pytest.approx(losses[1], abs=1e-6)
+        widths.add((cut["prompt_ids"].size(1), cut["completion_ids"].size(1)))
+    assert len(widths) > 2
 
 
 @pytest.mark.parametrize("off_policy", ["sampler", "trainer"])

@@ -169,6 +169,9 @@ class DialogueGRPOTrainer(GRPOTrainer):
         self._note(batch, output)
         return output
 
+    def _prepare_inputs(self, generation_batch: Any) -> dict[str, Any]:
+        return trimmed(super()._prepare_inputs(generation_batch))
+
     def compute_loss(self, model: Any, inputs: dict[str, Any], *args: Any, **kwargs: Any) -> Any:
         """TRL's loss; the entropy is noted, because its log is emptied before the next roll-out."""
         loss = super().compute_loss(model, inputs, *args, **kwargs)
@@ -330,6 +333,20 @@ class DialogueGRPOTrainer(GRPOTrainer):
         if self._watch.entropy is not None:
             values["entropy"] = self._watch.entropy
         self._watch.look(values)
+
+
+def trimmed(inputs: dict[str, Any]) -> dict[str, Any]:
+    """A slice of a generation batch without the columns that only its other slices needed."""
+    before = int(inputs["prompt_mask"].sum(dim=1).max())
+    after = int(inputs["completion_mask"].sum(dim=1).max())
+    wide, long = inputs["prompt_mask"].size(1), inputs["completion_mask"].size(1)
+    cut = {name: inputs[name][:, wide - before :] for name in ("prompt_ids", "prompt_mask")}
+    cut |= {
+        name: values[:, :after]
+        for name, values in inputs.items()
+        if name not in cut and isinstance(values, torch.Tensor) and values.shape[1:] == (long,)
+    }
+    return {**inputs, **cut}
 
 
 _COMPARED_ROWS = 4
