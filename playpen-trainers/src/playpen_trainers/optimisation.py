@@ -13,6 +13,7 @@ from typing import Annotated, Any, Literal, NamedTuple, Protocol, TypeVar
 import msgspec
 import torch
 import transformers
+from accelerate import PartialState
 from peft import LoraConfig
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
@@ -149,9 +150,21 @@ def arguments(
         bf16=capable if options.bf16 is None else options.bf16,
         report_to="none",
         disable_tqdm=True,
-        use_cpu=not cuda and not torch.backends.mps.is_available(),
+        use_cpu=not _accelerated(),
         **own,
     )
+
+
+def processes() -> PartialState:
+    """The processes that train together, and the device of this one.
+
+    accelerate has to be told that there is no accelerator: else it takes each for the only one.
+    """
+    return PartialState(cpu=not _accelerated())
+
+
+def _accelerated() -> bool:
+    return torch.cuda.is_available() or torch.backends.mps.is_available()
 
 
 def adapter(options: OptimiserOptions, learner: Learner) -> LoraConfig | None:

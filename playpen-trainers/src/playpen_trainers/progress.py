@@ -17,7 +17,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 from transformers.utils import logging
 
 from playpen.report.tables import MISSING, plain_table
-from playpen.training import TrainingRun
+from playpen.training import TrainingRun, leads
 
 _UNRECORDED = frozenset({
     "train_runtime", "train_samples_per_second", "train_steps_per_second", "total_flos",
@@ -72,7 +72,7 @@ class Progress(TrainerCallback):
         self._bars = False
         self._live = Live(
             get_renderable=self._shown,
-            console=console or Console(stderr=True),
+            console=console or Console(stderr=True, quiet=not leads()),
             refresh_per_second=4,
         )
 

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from accelerate import PartialState
 from rich.console import Console
 
 from playpen.episode import Episode
@@ -24,7 +23,7 @@ from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, Part
-from playpen_trainers.optimisation import Positive, length_limit, starting_point
+from playpen_trainers.optimisation import Positive, length_limit, processes, starting_point
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating, player_of
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
@@ -214,12 +213,12 @@ class _Training:
     def _do(self, iteration: Iteration) -> Done:
         steps = 0
         if iteration.number:
-            with PartialState().main_process_first():  # the others find what it has played
+            with processes().main_process_first():  # the others find what it has played
                 if iteration.played() is None:
                     self._play(iteration)
             steps = self._fine_tune(iteration)
         done = Done(steps, self._measure(iteration.number))
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             iteration.note(done)
             if done.measured is not None:
                 found = {f"eval/{name}": value for name, value in done.measured.items()}
@@ -318,14 +317,14 @@ class _Training:
             if number:
                 source = SpecString("hf", str(self._folder(number))), HuggingFaceOptions()
             learner = load_learner(*source, self._options.dtype)
-            learner.model.to(PartialState().device)
+            learner.model.to(processes().device)
             self._loaded = number, learner
         return self._loaded[1]
 
     def _save_start(self) -> Path:
         """The learner that training started with, as a checkpoint of its own."""
         learner, folder = self._learner(0), self._folder(0)
-        if PartialState().is_main_process:
+        if processes().is_main_process:
             learner.model.save_pretrained(folder)
             learner.tokenizer.save_pretrained(folder)
         return folder

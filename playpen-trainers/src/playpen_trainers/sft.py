@@ -30,6 +30,7 @@ from playpen_trainers.optimisation import (
     check_optimiser,
     fit,
     length_limit,
+    processes,
     starting_point,
 )
 from playpen_trainers.seats import Seating
@@ -67,8 +68,8 @@ class SFT(Trainer):
             ConfigError: the learner is not an ``hf:`` model, or no row fits into it.
         """
         start = starting_point(run)
-        # Recordings hold them as they ended, which differs from run to run.
-        demonstrations = run.demonstrations()
+        with processes().main_process_first():  # the others find what it has played
+            demonstrations = run.demonstrations()
         learner = load_learner(*check_learner(run.learner), self.options.dtype)
         rows = fitting(
             imitation_rows(learner.chat, demonstrations, own_labels(run)),

@@ -29,7 +29,7 @@ def train(
     trainer: str, config: str, overrides: tuple[str, ...], output: Path | None, dry_run: bool
 ) -> None:
     """Train a model with TRAINER on the games it plays."""
-    from playpen.training import read_config
+    from playpen.training import leads, read_config
     from playpen.training import train as run_trainer
 
     if dry_run:
@@ -41,7 +41,8 @@ def train(
         raise click.UsageError("Missing option '-o' / '--output'.")
     else:
         checkpoint = run_trainer(trainer, read_config(config, overrides), output)
-        click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
+        if leads():
+            click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
 
 
 def show_plan(plan: Plan) -> None:

@@ -16,7 +16,7 @@ from playpen.training.config import (
 )
 from playpen.training.launch import train
 from playpen.training.plan import plan_training
-from playpen.training.run import Trainer, TrainingRun, make_trainer
+from playpen.training.run import Trainer, TrainingRun, leads, make_trainer
 
 __all__ = [
     "ConfigError",
@@ -30,6 +30,7 @@ __all__ = [
     "Trainer",
     "TrainingRun",
     "check_config",
+    "leads",
     "make_trainer",
     "plan_training",
     "read_config",

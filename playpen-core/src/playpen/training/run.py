@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, ClassVar
@@ -238,7 +239,12 @@ class TrainingRun:
         )
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
-        """Record numbers: a line of ``metrics.jsonl``, and the observers are told."""
+        """Record numbers: a line of ``metrics.jsonl``, and the observers are told.
+
+        Of several processes only the first one does.
+        """
+        if not leads():
+            return
         line = msgspec.json.encode({"step": step, **values})
         with (self.output / "metrics.jsonl").open("ab") as file:
             file.write(line + b"\n")
@@ -255,6 +261,11 @@ class TrainingRun:
         unfinished = path.with_suffix(".tmp")
         unfinished.write_bytes(b"".join(kept))
         unfinished.replace(path)
+
+
+def leads() -> bool:
+    """Whether this process is the first, or only, one of a training (torchrun's `RANK`)."""
+    return os.environ.get("RANK", "0") == "0"
 
 
 def _spread(instances: list[Instance], wanted: int) -> list[Instance]:
