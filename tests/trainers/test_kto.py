@@ -43,12 +43,14 @@ from playpen_trainers.kto import DialogueKTOTrainer, UnpairedCollator, mismatche
 from playpen_trainers.pairs import judge, labelled
 from playpen_trainers.seats import Seating
 
-# Fixed before the first run; options were chosen with seed 0 on validation instances.
-LIFT_SEEDS = [1, 2]
+# The second plan, fixed before it was run on new seeds.  In the first one (4000 dialogues, wanted
+# if they were won) seed 2 missed the margin.  Options were chosen on validation instances, with
+# seeds 0, 3 and 4.
+LIFT_SEEDS = [11, 12]
 LIFT_MARGIN, LIFT_P = 0.03, 0.05
-LIFT_INSTANCES = 2000
+LIFT_INSTANCES = 3000
 LIFT = {
-    "per_device_train_batch_size": 32, "warmup_steps": 0.05, "samples": 2, "max_rows": 4000,
+    "per_device_train_batch_size": 32, "warmup_steps": 0.05, "samples": 8, "label": "group",
     "beta": 1.0, "learning_rate": 1e-4,
 }  # fmt: skip
 
