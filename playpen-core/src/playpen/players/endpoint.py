@@ -1,0 +1,381 @@
+"""A JSON server over HTTP: limits, retries, and a careful reading of what comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import email.utils
+import math
+import random
+import re
+import threading
+import time
+import weakref
+from collections import Counter, deque
+from collections.abc import AsyncGenerator, Callable, Iterable
+from typing import Any, NamedTuple, TypeVar
+
+import anyio
+import httpx2
+import msgspec
+
+from playpen.player import PlayerError
+from playpen.players.pace import Pace
+
+T = TypeVar("T")
+
+DEFAULT_CONCURRENCY = 64
+"""Requests in flight, unless a player of the server says otherwise."""
+LARGEST_ANSWER = 16 * 1024 * 1024
+"""Bytes of an answer's body; a longer one is not read."""
+LONGEST_BACKOFF = 60.0
+"""Seconds that a retry waits at most of its own accord."""
+LONGEST_WAIT = 600.0
+"""Seconds that a server may ask to wait; it is given up where it asks for more."""
+_SHARE = 8
+"""Requests in flight per client: one that has many connections takes long to find a free one."""
+_CONNECTING = 30.0
+_CHECKING = 5.0
+_RETRIED = frozenset({408, 409, 425, 429})
+"""Statuses below 500 that may go away: time-out, conflict, too early, too many requests."""
+_LONGEST_QUOTE = 300
+_ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+
+
+class Patience(NamedTuple):
+    """How long a request is tried.
+
+    Attributes:
+        timeout: seconds that one attempt may take, from the first byte sent to the last one read.
+        retries: attempts after the first one.
+        delay: seconds; retry number i waits between 0 and ``delay * 2**i``, drawn evenly.
+    """
+
+    timeout: float
+    retries: int
+    delay: float
+
+
+class Malformed(Exception):
+    """An answer is not what was asked for; asking again may help."""
+
+
+class Refused(PlayerError):
+    """The server refused a request for good.
+
+    Attributes:
+        status: the HTTP status.
+        reason: what the server said, and after it the codes that it has for it.
+    """
+
+    def __init__(self, message: str, status: int, reason: str) -> None:
+        super().__init__(message)
+        self.status = status
+        self.reason = reason
+
+
+class _Fault(Exception):
+    """An attempt failed, and another one may not.
+
+    Attributes:
+        kind: what to count it as.
+        cause: what exactly happened.
+        wait: seconds that the server asked to wait.
+    """
+
+    def __init__(self, kind: str, cause: str = "", wait: float | None = None) -> None:
+        super().__init__(cause)
+        self.kind = kind
+        self.cause = f"{kind}: {cause}" if cause else kind
+        self.wait = wait
+
+
+class _Session(NamedTuple):
+    """What belongs to one event loop."""
+
+    clients: deque[httpx2.AsyncClient]
+    slots: anyio.CapacityLimiter
+    turn: asyncio.Lock
+    keeper: AsyncGenerator[None, None]
+
+
+class Endpoint:
+    """A server and the key it is asked with.  All players that use both share one.
+
+    Connections are kept open until the event loop ends that they were made in.
+    """
+
+    def __init__(self, url: str, key: str | None) -> None:
+        """Prepare; nothing is sent.
+
+        Args:
+            url: where all paths begin, without a slash at the end.
+            key: sent as a bearer token; it appears in no message.
+        """
+        self.url = url
+        self._key = key
+        self._concurrency: int | None = None
+        self._requests = Pace()
+        self._tokens = Pace()
+        self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
+        self._random = random.Random()
+        self._checked = False
+
+    def limit(
+        self,
+        *,
+        concurrency: int | None = None,
+        requests_per_minute: int | None = None,
+        tokens_per_minute: int | None = None,
+    ) -> None:
+        """Set limits; where several players set one, the smallest counts."""
+        self._concurrency = _smaller(self._concurrency, concurrency)
+        self._requests.per_minute = _smaller(self._requests.per_minute, requests_per_minute)
+        self._tokens.per_minute = _smaller(self._tokens.per_minute, tokens_per_minute)
+
+    def check(self, asker: str, remedy: str) -> None:
+        """Ask once whether the server is there and takes the key, before anything is played.
+
+        Args:
+            asker: whom a message begins with.
+            remedy: what to do about a key that is not taken.
+
+        Raises:
+            PlayerError: nothing answers, or the key is not taken.
+        """
+        if self._checked:
+            return
+        status = 0
+        address = f"{self.url}/models"
+        try:
+            with httpx2.stream(
+                "GET", address, headers=self._headers(), timeout=_CHECKING
+            ) as response:
+                status = response.status_code
+        except httpx2.ConnectError as error:
+            raise PlayerError(
+                f"{asker}: no connection to {self.url}: {self._clean(error)}. "
+                "Is the server running, and is base_url right?"
+            ) from None
+        except (httpx2.HTTPError, OSError):
+            pass  # it may be busy: requests are tried again
+        if status == 401:
+            raise PlayerError(f"{asker}: {self.url} does not let us in (HTTP 401): {remedy}")
+        self._checked = True
+
+    async def post(
+        self,
+        path: str,
+        payload: Any,
+        read: Callable[[bytes], tuple[T, int | None]],
+        patience: Patience,
+        *,
+        asker: str,
+        tokens: int = 0,
+    ) -> T:
+        """Send a request until it is answered.
+
+        Args:
+            path: appended to the endpoint's URL.
+            payload: sent as JSON.
+            read: turns the answer's body into the result and the tokens used, if it tells;
+                it raises `Malformed` where the body is not what was asked for.
+            patience: time-out and retries.
+            asker: whom a message for people begins with.
+            tokens: how many tokens the request may use, counted against the limit beforehand.
+
+        Raises:
+            Refused: the server will not answer this, and says why.
+            PlayerError: all attempts failed; says how, and how often.
+        """
+        session = await self._session()
+        address = self.url + path
+        body = msgspec.json.encode(payload)
+        faults: Counter[str] = Counter()
+        while True:
+            try:
+                async with session.slots:
+                    await self._requests.take(1, session.turn)
+                    await self._tokens.take(tokens, session.turn)
+                    content = await self._attempt(session, address, body, patience, asker)
+                try:
+                    result, used = read(content)
+                except Malformed as error:
+                    raise _Fault("malformed answer", self._clean(error)) from None
+            except _Fault as fault:
+                faults[fault.kind] += 1
+                wait = self._backoff(fault, faults.total(), patience)
+                if wait is None:
+                    raise PlayerError(_given_up(asker, address, faults, fault)) from None
+                await asyncio.sleep(wait)
+            else:
+                if used is not None:
+                    self._tokens.give_back(tokens - used)
+                return result
+
+    def _backoff(self, fault: _Fault, attempts: int, patience: Patience) -> float | None:
+        """Seconds until the next attempt; `None` if there is none."""
+        if attempts > patience.retries or (fault.wait or 0) > LONGEST_WAIT:
+            return None
+        longest = min(patience.delay * 2 ** min(attempts - 1, 16), LONGEST_BACKOFF)
+        # Many requests fail together; with the same wait they would do so again.
+        jitter = self._random.uniform(0, longest if fault.wait is None else patience.delay)
+        return (fault.wait or 0) + jitter
+
+    async def _attempt(
+        self, session: _Session, address: str, body: bytes, patience: Patience, asker: str
+    ) -> bytes:
+        """The body of a good answer."""
+        client = session.clients[0]
+        session.clients.rotate()
+        try:
+            async with (
+                asyncio.timeout(patience.timeout),
+                client.stream("POST", address, content=body) as response,
+            ):
+                content = await _read(response)
+        except TimeoutError:
+            raise _Fault("time-out", f"after {patience.timeout:g} s") from None
+        except (httpx2.HTTPError, OSError) as error:
+            unconnected = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
+            kind = "no connection" if unconnected else "disconnect"
+            raise _Fault(kind, self._clean(error)) from None
+        status = response.status_code
+        if 200 <= status < 300:
+            return content
+        said = _error_of(content)
+        reason = self._clean(said.message or response.reason_phrase)
+        if status >= 500 or (status in _RETRIED and "insufficient_quota" not in said.codes):
+            raise _Fault(f"HTTP {status}", reason, _asked_wait(response.headers))
+        hint = " (is the model's name right, and does base_url end in /v1?)"
+        message = f"{asker}: {address} refused with HTTP {status}: {reason}"
+        raise Refused(
+            message + (hint if status == 404 else ""),
+            status,
+            " ".join([reason, *map(str, said.codes)]),
+        )
+
+    async def _session(self) -> _Session:
+        loop = asyncio.get_running_loop()
+        session = self._sessions.get(loop)
+        if session is None:
+            concurrency = self._concurrency or DEFAULT_CONCURRENCY
+            trusted = httpx2.create_ssl_context()
+            clients = deque(
+                httpx2.AsyncClient(
+                    headers=self._headers(),
+                    timeout=httpx2.Timeout(None, connect=_CONNECTING),
+                    limits=httpx2.Limits(),
+                    verify=trusted,
+                )
+                for _ in range(-(-concurrency // _SHARE))
+            )
+            keeper = self._keep(loop, clients)
+            session = self._sessions[loop] = _Session(
+                clients, anyio.CapacityLimiter(concurrency), asyncio.Lock(), keeper
+            )
+            await anext(keeper)
+        session.slots.total_tokens = self._concurrency or DEFAULT_CONCURRENCY
+        return session
+
+    async def _keep(
+        self, loop: asyncio.AbstractEventLoop, clients: Iterable[httpx2.AsyncClient]
+    ) -> AsyncGenerator[None, None]:
+        """Close the clients when the loop ends, which closes all its asynchronous generators."""
+        try:
+            yield
+        finally:
+            del self._sessions[loop]
+            for client in clients:
+                await client.aclose()
+
+    def _headers(self) -> dict[str, str]:
+        # Not compressed: a few bytes could unfold to more than memory holds.
+        headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
+        if self._key is not None:
+            headers["Authorization"] = f"Bearer {self._key}"
+        return headers
+
+    def _clean(self, said: object) -> str:
+        """What somebody else said, in one short line, without the key."""
+        text = str(said) or type(said).__name__
+        if self._key:
+            text = text.replace(self._key, "[key]")
+        text = " ".join(_ERRNO.sub("", text).split())
+        return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
+
+
+_endpoints: weakref.WeakValueDictionary[tuple[str, str | None], Endpoint] = (
+    weakref.WeakValueDictionary()
+)
+_finding = threading.Lock()
+
+
+def find_endpoint(url: str, key: str | None) -> Endpoint:
+    """The endpoint of a URL and a key: the same one for all players of this process."""
+    with _finding:
+        endpoint = _endpoints.get((url, key))
+        if endpoint is None:
+            endpoint = _endpoints[url, key] = Endpoint(url, key)
+        return endpoint
+
+
+def _smaller(one: float | None, other: float | None) -> Any:
+    return min((limit for limit in (one, other) if limit is not None), default=None)
+
+
+def _given_up(asker: str, address: str, faults: Counter[str], last: _Fault) -> str:
+    attempts = faults.total()
+    counts = ", ".join(f"{count} x {kind}" for kind, count in faults.most_common())
+    tried = "its one attempt" if attempts == 1 else f"{attempts} attempts"
+    tally = "" if attempts == 1 else f" ({counts})"
+    asked = ""
+    if last.wait is not None and last.wait > LONGEST_WAIT:
+        asked = f" (it asks to wait {last.wait:.0f} s)"
+    return f"{asker}: {address} gave no answer in {tried}{tally}; the last: {last.cause}{asked}"
+
+
+async def _read(response: httpx2.Response) -> bytes:
+    if response.headers.get("Content-Encoding", "identity") != "identity":
+        raise _Fault("malformed answer", "it is compressed, which was not asked for")
+    content = bytearray()
+    async for part in response.aiter_raw():
+        content += part
+        if len(content) > LARGEST_ANSWER:
+            raise _Fault("malformed answer", f"it is longer than {LARGEST_ANSWER} bytes")
+    return bytes(content)
+
+
+class _Said(NamedTuple):
+    message: str
+    codes: tuple[Any, ...] = ()
+
+
+def _error_of(content: bytes) -> _Said:
+    """What the body of an error says: there are several forms of it, and none is certain."""
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return _Said(content.decode("utf-8", "replace"))
+    error = body.get("error", body) if isinstance(body, dict) else body
+    if isinstance(error, dict):
+        message = error.get("message") or error.get("detail") or error
+        return _Said(str(message), (error.get("code"), error.get("type")))
+    return _Said(str(error))
+
+
+def _asked_wait(headers: httpx2.Headers) -> float | None:
+    """Seconds that the server asks to wait (RFC 9110, section 10.2.3), `None` if it does not."""
+    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
+        try:
+            seconds = float(headers[name]) / unit
+        except (KeyError, ValueError):
+            continue
+        if math.isfinite(seconds):
+            return max(seconds, 0.0)
+    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
+    if date is None:
+        return None
+    try:
+        return max(email.utils.mktime_tz(date) - time.time(), 0.0)
+    except (ValueError, OverflowError):  # the 99th of March
+        return None
