@@ -2,12 +2,15 @@
 PYTHON ?= python3.11
 VENV ?= .venv
 BIN := $(VENV)/bin
+# vLLM's own: .venv and what vLLM adds to it.  TRL imports vLLM wherever it finds it.
+VLLM_VENV ?= .venv-vllm
+PURELIB := "import sysconfig; print(sysconfig.get_path('purelib'))"
 PACKAGES := playpen-core playpen-games-clembench playpen-trainers
 # Two OpenMP threads spin against each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test test-all lint format bench wheels docs clean
+.PHONY: help install demo test test-all test-vllm lint format bench wheels docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -29,10 +32,21 @@ demo: $(VENV)/.installed  ## a tiny model learns a game of the pack (minutes, on
 	$(BIN)/playpen demo
 
 test: install  ## the test suite
-	$(BIN)/python -m pytest -m "not slow"
+	$(BIN)/python -m pytest -m "not slow and not vllm"
 
 test-all: install  ## the test suite with what is marked slow
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest -m "not vllm"
+
+test-vllm: $(VLLM_VENV)/.installed  ## the tests that run a real vLLM (minutes, on a CPU)
+	$(VLLM_VENV)/bin/python -m pytest -m vllm
+
+$(VLLM_VENV)/.installed: $(VENV)/.developed requirements-vllm.txt
+	$(BIN)/python -m venv --clear --without-pip $(VLLM_VENV)
+	echo "import site; site.addsitedir('$$($(BIN)/python -c $(PURELIB))')" \
+		> $$($(VLLM_VENV)/bin/python -c $(PURELIB))/developed.pth
+	$(BIN)/python -m pip --python $(VLLM_VENV)/bin/python install --quiet --no-deps \
+		-r requirements-vllm.txt
+	touch $@
 
 lint: install  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
