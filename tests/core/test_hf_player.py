@@ -11,12 +11,24 @@ import sys
 import threading
 import weakref
 from collections import Counter
-from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import torch
 import transformers
+from tests.core.model_play import (
+    Spy,
+    Talk,
+    architectures,
+    check_logprobs,
+    conversation,
+    generated,
+    instances,
+    plain_logprobs,
+    replies,
+    rows_of,
+    said,
+)
 from tests.core.tiny_model import (
     FORGETFUL,
     OPENING,
@@ -27,64 +39,11 @@ from tests.core.tiny_model import (
     tiny_tokenizer,
 )
 
-from playpen import Ask, Conversation, Episode, Exchange, Game, Instance, Message, Role, Success
-from playpen.episode import Said
-from playpen.instance import Experiment
 from playpen.player import Player, PlayerError, SpecError
 from playpen.players.engine import Engine, Request, sample
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.plugins import make_player
 from playpen.rollout import play
-
-
-class Talk(Game):
-    """Two roles talk for some rounds; one has a fixed exchange before, and side questions."""
-
-    name = "talk"
-    roles = (Role("first"), Role("second"))
-
-    def play(self, instance):
-        yield Exchange("second", "hello", "welcome")
-        for number in range(instance["rounds"]):
-            said = yield Ask("first", "guess the word " * (1 + instance["game_id"] % 3))
-            yield Ask("first", "really?", keep=False)
-            yield Ask("second", f"{said.text!r} was said in round {number}")
-        return Success()
-
-
-def instances(number: int, rounds: int = 3) -> list[Instance]:
-    experiment = Experiment("talks", {"rounds": rounds})
-    return [Instance("talk", experiment, {"game_id": i, "puzzle": i}) for i in range(number)]
-
-
-def conversation(text: str = "guess", seed: int = 0, **settings) -> Conversation:
-    return Conversation("first", [Message("user", text)], sampling_seed=seed, **settings)
-
-
-def rows_of(episodes: list[Episode]):
-    for episode in episodes:
-        assert episode.failure is None
-        for role in ("first", "second"):
-            yield from episode.trajectory(role).rows
-
-
-def replies(player: Player, *conversations: Conversation):
-    async def ask():
-        return await asyncio.gather(*(player.reply(c) for c in conversations))
-
-    return asyncio.run(ask())
-
-
-def generated(player: Player, *conversations: Conversation) -> list[list[int]]:
-    return [reply.tokens.sampled for reply in replies(player, *conversations)]
-
-
-def plain_logprobs(model, ids: list[int], temperature: float) -> torch.Tensor:
-    """Log-probability of each id but the first, by one forward pass without any cache."""
-    with torch.no_grad():
-        logits = model(input_ids=torch.tensor([ids]), use_cache=False).logits[0].float()
-    every = torch.log_softmax(logits[:-1] / temperature, dim=-1)
-    return every.gather(-1, torch.tensor(ids[1:])[:, None])[:, 0]
 
 
 def row(**settings) -> Request:
@@ -125,31 +84,6 @@ def hf(checkpoint):
 def engine_of(player: HuggingFacePlayer) -> Engine:
     player.seat(Talk(), "first")
     return player._loaded[0]
-
-
-class Spy:
-    """Records what a model is fed; can hold it up."""
-
-    def __init__(self, model, on_call: Callable[[int], None] = lambda calls: None) -> None:
-        self._on_call = on_call
-        self.fed: list[list[list[int]]] = []
-        self.go = threading.Event()
-        self.go.set()
-        self.entered = threading.Event()
-        self._handle = model.register_forward_pre_hook(self._called, with_kwargs=True)
-
-    def _called(self, module, args, kwargs):
-        self.fed.append(kwargs["input_ids"].tolist())
-        self._on_call(len(self.fed))
-        self.entered.set()
-        assert self.go.wait(timeout=30)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *error):
-        self.go.set()
-        self._handle.remove()
 
 
 # --- token fidelity ------------------------------------------------------------------------------
@@ -218,17 +152,6 @@ def test_a_template_that_drops_reasoning_splits_rows(hf, tmp_path, monkeypatch):
 # --- log-probabilities and batches ---------------------------------------------------------------
 
 
-def check_logprobs(model, episodes: list[Episode], temperature: float) -> None:
-    checked = 0
-    for row in rows_of(episodes):
-        expected = plain_logprobs(model, row.ids, temperature)
-        for place, (sampled, logprob) in enumerate(zip(row.mask, row.logprobs, strict=True)):
-            if sampled:
-                assert logprob == pytest.approx(float(expected[place - 1]), abs=1e-4)
-                checked += 1
-    assert checked > 100
-
-
 @pytest.mark.parametrize("temperature", [0.0, 0.7, 1.3])
 def test_logprobs_equal_a_plain_forward_pass(hf, temperature):
     player = hf(temperature=temperature, top_p=0.9, top_k=50, max_new_tokens=17, batch_size=5)
@@ -237,37 +160,6 @@ def test_logprobs_equal_a_plain_forward_pass(hf, temperature):
         episodes = play(Talk(), player, instances(9), concurrency=8)
     assert max(len(rows) for rows in spy.fed) > 1
     check_logprobs(model, episodes, temperature or 1.0)
-
-
-def architectures() -> list[transformers.PreTrainedConfig]:
-    sizes = {
-        "vocab_size": len(tiny_tokenizer()),
-        "hidden_size": 32,
-        "intermediate_size": 64,
-        "num_hidden_layers": 2,
-        "num_attention_heads": 4,
-        "num_key_value_heads": 2,
-        "max_position_embeddings": 512,
-        "initializer_range": 0.2,
-        "eos_token_id": 2,
-        "pad_token_id": 0,
-        "bos_token_id": None,
-    }
-    mixed = ["sliding_attention", "full_attention"]
-    return [
-        transformers.MistralConfig(**sizes, sliding_window=12),
-        transformers.Gemma3TextConfig(**sizes, head_dim=8, sliding_window=12, layer_types=mixed),
-        transformers.Lfm2Config(**sizes, layer_types=["conv", "full_attention"]),
-        transformers.GPT2Config(
-            vocab_size=sizes["vocab_size"],
-            n_embd=32,
-            n_layer=2,
-            n_head=4,
-            initializer_range=0.2,
-            eos_token_id=2,
-            bos_token_id=None,
-        ),
-    ]
 
 
 @pytest.mark.parametrize("config", architectures(), ids=lambda config: config.model_type)
@@ -338,13 +230,6 @@ def test_no_more_than_batch_size_rows_at_once(hf):
 
 
 # --- sampling ------------------------------------------------------------------------------------
-
-
-def said(episodes: list[Episode]):
-    return [
-        [(event.role, event.reply) for event in e.events if isinstance(event, Said)]
-        for e in episodes
-    ]
 
 
 def test_deterministic_mode_does_not_depend_on_concurrency(hf):
@@ -709,6 +594,66 @@ def test_an_adapter_without_peft_says_what_to_install(hf, adapter, monkeypatch):
         hf(adapter).seat(Talk(), "first")
 
 
+@pytest.fixture(scope="module")
+def wide(tmp_path_factory) -> Path:
+    """A checkpoint whose layers are as wide as the blocks that are quantised together."""
+    pytest.importorskip("bitsandbytes")
+    folder = tmp_path_factory.mktemp("models") / "wide"
+    save_tiny_model(folder)
+    config = transformers.AutoConfig.from_pretrained(folder)
+    config.hidden_size, config.intermediate_size, config.head_dim = 64, 128, 16
+    config.initializer_range = 0.1
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(0)
+        transformers.AutoModelForCausalLM.from_config(config).save_pretrained(folder)
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("quantization", "size", "error"), [("4bit", 0.6, 0.4), ("8bit", 0.6, 0.1)]
+)
+def test_quantised_weights_are_smaller_and_nearly_the_same(hf, wide, quantization, size, error):
+    plain = engine_of(hf(wide)).model
+    player = hf(wide, quantization=quantization, temperature=1.0, max_new_tokens=9)
+    model = engine_of(player).model
+    assert model is not plain
+    assert model.get_memory_footprint() < size * plain.get_memory_footprint()
+    assert {type(layer.mlp.up_proj).__module__ for layer in model.model.layers} == {
+        "bitsandbytes.nn.modules"
+    }
+    ids = torch.arange(40, 80)[None]
+    with torch.no_grad():
+        expected, logits = plain(ids).logits, model(ids).logits
+    assert 0 < (logits - expected).norm() < error * expected.norm()
+    (episode,) = play(Talk(), player, instances(1))
+    for row in rows_of([episode]):  # the kernels round to 16 bits
+        found = plain_logprobs(model, row.ids, 1.0).tolist()
+        for sampled, logprob, again in zip(row.mask[1:], row.logprobs[1:], found, strict=True):
+            assert not sampled or logprob == pytest.approx(again, abs=0.1)
+    assert player.describe()["quantization"] == quantization
+    assert player.describe()["dtype"] == "float32"
+
+
+def test_an_adapter_is_put_on_quantised_weights(hf, wide, tmp_path):
+    peft = pytest.importorskip("peft")
+    base = transformers.AutoModelForCausalLM.from_pretrained(wide)
+    config = peft.LoraConfig(r=4, target_modules=["q_proj"], init_lora_weights=False)
+    peft.get_peft_model(base, config).save_pretrained(tmp_path)
+    player = hf(tmp_path, quantization="4bit", max_new_tokens=5)
+    layer = engine_of(player).model.model.layers[0].self_attn.q_proj
+    assert type(layer.base_layer).__name__ == "Linear4bit"
+    assert generated(player, conversation()) != generated(
+        hf(wide, quantization="4bit", max_new_tokens=5), conversation()
+    )
+
+
+def test_quantisation_without_its_library_says_what_to_install(checkpoint, monkeypatch):
+    monkeypatch.setitem(sys.modules, "bitsandbytes", None)
+    with pytest.raises(SpecError, match=r"pip install 'playpen-core\[quantization\]'") as caught:
+        make_player(f"hf:{checkpoint}?quantization=4bit")
+    assert "\n" not in str(caught.value)
+
+
 def test_description_is_cheap_and_complete(hf, checkpoint):
     player = hf(temperature=0.5, device="cpu")
     assert player.describe() == {
@@ -721,6 +666,7 @@ def test_description_is_cheap_and_complete(hf, checkpoint):
         "max_new_tokens": 300,
         "batch_size": 32,
         "deterministic": False,
+        "kept_tokens": 131072,
         "reasoning": "stripped",
     }
     assert player._loaded is None
@@ -753,6 +699,8 @@ def test_a_template_file_is_used(hf, tmp_path):
         ("max_new_tokens=0", "max_new_tokens"),
         ("dtype=float12", "float12"),
         ("thinking=maybe", "maybe"),
+        ("quantization=3bit", "3bit"),
+        ("kept_tokens=-1", "kept_tokens"),
         ("device=abacus", "abacus"),
         ("chat_template=nowhere.jinja", "nowhere.jinja"),
         ("revision=main", "revision"),

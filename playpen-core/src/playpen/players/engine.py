@@ -1,7 +1,8 @@
 """Generation with a transformers model: one batch that rows join and leave.
 
 A new request joins the batch that is being generated at its next step, and a finished one leaves
-it at once: nobody waits for the longest reply of a batch.
+it at once: nobody waits for the longest reply of a batch.  What was read before, as a rule all
+earlier turns of a conversation, is not read again (see `kept_states`).
 """
 
 from __future__ import annotations
@@ -13,18 +14,21 @@ import random
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeVar
 
 import torch
 from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from playpen.player import PlayerError
+from playpen.players.kept_states import NOTHING, Beginnings, KeptStates, Known, Weights, recall
 from playpen.rollout import Breath
+
+ResultT = TypeVar("ResultT")
 
 
 @dataclass(eq=False, slots=True)
@@ -38,6 +42,8 @@ class Request:
         temperature, top_p, top_k: as in `HuggingFaceOptions`.
         batch_size: most rows of a batch that it takes part in.
         chance: source of one number in [0, 1) for each token.
+        kept_tokens: 0 reads all ids anew and keeps nothing; else most tokens whose keys and
+            values are kept.
         sampled: ids sampled, a stop included.
         logprobs: log-probability of each sampled id: after temperature (1 where the temperature
             is 0), before the cuts of `top_k` and `top_p`.
@@ -52,6 +58,7 @@ class Request:
     top_k: int
     batch_size: int
     chance: random.Random
+    kept_tokens: int = 0
     sampled: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
     done: Future[None] = field(default_factory=Future)
@@ -101,6 +108,7 @@ class Engine:
         config = model.config.get_text_config(decoder=True)
         self.positions: int = getattr(config, "max_position_embeddings", None) or 2**31
         self.stops = _stops(model)
+        self._kept = KeptStates()
         self._users = 0
         self._lock = threading.Lock()
         self._inbox: SimpleQueue[Request | None] | None = None
@@ -120,7 +128,8 @@ class Engine:
             if self._inbox is None:
                 self._inbox = SimpleQueue()
                 # The thread must not hold the engine: then nobody could ever let go of it.
-                arguments = (_Batch(self.model), self._inbox, self.name)
+                batch = _Batch(self.model, self._kept)
+                arguments = (batch, self._inbox, self.name)
                 self._worker = threading.Thread(
                     target=_work, args=arguments, name=f"hf:{self.name}", daemon=True
                 )
@@ -145,6 +154,7 @@ class Engine:
             worker, self._inbox, self._worker = self._worker, None, None
         assert worker is not None
         worker.join()
+        self._kept.clear()
 
 
 class LoopEngine(Engine):
@@ -153,6 +163,10 @@ class LoopEngine(Engine):
     Which requests share a batch then depends on the episodes alone and not on how threads are
     scheduled: on a CPU the same roll-out gives the same ids and log-probabilities, bit by bit, as
     long as all players are programs or engines of this kind.
+
+    So it must not matter what was played before.  Keys and values are kept as long as any task
+    lives that has asked: as the tasks of a roll-out end with it, the next one begins with nothing,
+    and in between the memory is free.  They also go when weights or adapters change.
     """
 
     _arrived = 0
@@ -163,6 +177,7 @@ class LoopEngine(Engine):
     ) -> None:
         super().__init__(model, tokenizer, name)
         self._waiting: deque[Request] = deque()
+        self._askers: set[asyncio.Task[Any]] = set()
         self._task: asyncio.Task[None] | None = None
 
     def submit(self, request: Request) -> Future[None]:
@@ -173,6 +188,10 @@ class LoopEngine(Engine):
         """
         if self.model.training:
             raise PlayerError(f"hf:{self.name} is in training mode; call model.eval() before play")
+        asker = asyncio.current_task()
+        if asker is not None and asker not in self._askers:
+            self._askers.add(asker)
+            asker.add_done_callback(self._goes)
         self._waiting.append(request)
         LoopEngine._arrived += 1
         if self._task is None or self._task.done():
@@ -184,8 +203,13 @@ class LoopEngine(Engine):
         with self._lock:
             self._users -= 1
 
+    def _goes(self, asker: asyncio.Task[Any]) -> None:
+        self._askers.remove(asker)
+        if not self._askers:
+            self._kept.clear()
+
     async def _generate(self) -> None:
-        batch = _Batch(self.model)
+        batch = _Batch(self.model, self._kept, Weights(self.model))
         try:
             while self._waiting or batch.rows:
                 await self._calm()
@@ -254,16 +278,29 @@ def _failure(error: Exception) -> str:
     return ": ".join([type(error).__name__, *lines[:1]])
 
 
+_WORTH_A_PASS = 32
+"""How many ids must be saved for it to run the model once more."""
+
+
 class _Batch:
     """The rows that are generated together.
 
     Rows are aligned at their ends: in a cache of S columns a row of n ids fills the last n.  Every
     row's last sampled id is not in the cache yet; it is what the next step feeds.
+
+    Args:
+        model: generates.
+        kept: keys and values from before.
+        weights: of a model whose weights may change while it plays.
     """
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    def __init__(
+        self, model: PreTrainedModel, kept: KeptStates, weights: Weights | None = None
+    ) -> None:
         self.rows: list[Request] = []
         self._model = model
+        self._kept = kept
+        self._weights = weights
         self._device = model.device
         # Layers that keep all keys can be joined, compacted and trimmed (sliding windows are kept
         # by the mask); other kinds of memory (linear attention) stay as they are from start to end.
@@ -294,6 +331,7 @@ class _Batch:
             for request in [*joining, *self.rows]:
                 request.resolve(PlayerError(f"hf:{name}: generation failed: {_failure(error)}"))
             self.clear()
+            self._kept.clear()
 
     def admit(self, waiting: deque[Request]) -> list[Request]:
         """Take from the queue who can join now, in order."""
@@ -312,28 +350,100 @@ class _Batch:
 
     @torch.no_grad()
     def join(self, rows: list[Request]) -> None:
-        """Feed the ids of new rows and sample their first tokens."""
-        width = max(len(row.ids) for row in rows)
-        padding = [[0] * (width - len(row.ids)) for row in rows]
-        ids = [pad + list(row.ids) for pad, row in zip(padding, rows, strict=True)]
-        positions = [
-            pad + list(range(len(row.ids))) for pad, row in zip(padding, rows, strict=True)
-        ]
-        cache = self._new_cache()
-        self._advance(rows, cache, ids, positions, width)
-        if self.rows:
-            self._merge(cache)
-        else:
-            self._cache = cache
-        self.rows += rows
+        """Feed the ids of new rows, as far as they are not known, and sample first tokens."""
+        if self._weights is not None and self._kept.outdated(self._weights.mark()):
+            for row in self.rows:  # in part of the old weights
+                row.kept_tokens = 0
+        caches = [self._cache] if self.rows else []
+        while rows:
+            now, awaited = self._choose(rows)
+            cache = self._read(now)
+            for number, row in enumerate(now):
+                if row in awaited:
+                    self._keep(row.ids, cache, number, row.kept_tokens)
+            caches.append(cache)
+            self.rows += now
+            rows = [row for row in rows if row not in now]
+        self._cache = self._merged(caches)
         self._drop_finished()
+
+    def _choose(self, rows: list[Request]) -> tuple[list[Request], set[Request]]:
+        """Whom to feed next, and who of them is awaited by others that begin alike.
+
+        All rows of a pass feed as many ids as the one that needs most; so those that need much
+        more than others come later.
+        """
+        if not self._flexible:
+            return rows, set()
+        begun, by_ids = Beginnings(), dict[tuple[int, ...], Request]()
+        needs: dict[Request, int] = {}
+        awaited: set[Request] = set()
+        for row in rows:
+            known, ids = self._find(row).length, tuple(row.ids[:-1])
+            if row.kept_tokens >= len(row.ids):
+                shared, other = begun.closest(ids)
+                if shared - known >= _WORTH_A_PASS:
+                    awaited.add(by_ids[other])
+                    continue
+                begun.add(ids)
+                by_ids[ids] = row
+            needs[row] = len(row.ids) - known
+        most = 2 * min(needs.values()) + _WORTH_A_PASS
+        return [row for row, need in needs.items() if need <= most], awaited
+
+    def _read(self, rows: list[Request]) -> DynamicCache:
+        """Feed equally many ids of each row, so that each stays in one piece at its end."""
+
+        def read() -> DynamicCache:
+            found = [self._find(row) for row in rows]
+            new = max(len(row.ids) - known.length for row, known in zip(rows, found, strict=True))
+            starts = [max(0, len(row.ids) - new) for row in rows]
+            padding = [[0] * (new - len(row.ids)) for row in rows]
+            ids = [pad + list(row.ids[-new:]) for pad, row in zip(padding, rows, strict=True)]
+            positions = [
+                pad + list(range(start, len(row.ids)))
+                for pad, start, row in zip(padding, starts, rows, strict=True)
+            ]
+            cache = self._new_cache()
+            if any(starts):
+                cache = recall([Known(n, k.states) for n, k in zip(starts, found, strict=True)])
+            self._advance(rows, cache, ids, positions, max(starts) + new)
+            return cache
+
+        return self._with_room(read)
+
+    def _find(self, row: Request) -> Known:
+        return self._kept.find(row.ids) if row.kept_tokens and self._flexible else NOTHING
+
+    def _keep(self, ids: Sequence[int], cache: DynamicCache, number: int, limit: int) -> None:
+        try:
+            self._kept.keep(ids, cache, number, limit)
+        except torch.OutOfMemoryError:
+            self._kept.clear()
+
+    def _with_room(self, work: Callable[[], ResultT]) -> ResultT:
+        """Do it; where the device's memory is too small, drop what is kept and do it again."""
+        try:
+            return work()
+        except torch.OutOfMemoryError:
+            if not self._kept.tokens:
+                raise
+        self._kept.clear()
+        return work()
 
     @torch.no_grad()
     def step(self) -> None:
         """Feed every row's last token and sample the next one."""
         ids = [[row.sampled[-1]] for row in self.rows]
         positions = [[row.length] for row in self.rows]
-        self._advance(self.rows, self._cache, ids, positions, self._cache.get_seq_length() + 1)
+        width = self._cache.get_seq_length()
+
+        def advance() -> None:
+            if self._cache.get_seq_length() > width:  # a first attempt has filled some layers
+                self._trim(slice(width))
+            self._advance(self.rows, self._cache, ids, positions, width + 1)
+
+        self._with_room(advance)
         self._drop_finished()
 
     def _advance(
@@ -364,19 +474,29 @@ class _Batch:
                 row.sampled.append(token)
                 row.logprobs.append(logprob)
 
-    def _merge(self, cache: DynamicCache) -> None:
-        """Put the rows of another cache below those of ours."""
-        ours, theirs = self._cache.get_seq_length(), cache.get_seq_length()
-        layers: list[Any] = self._cache.layers
-        for layer, other in zip(layers, cache.layers, strict=True):
+    def _merged(self, caches: list[DynamicCache]) -> DynamicCache:
+        """The first cache, with the rows of the others below its own."""
+        width = max(cache.get_seq_length() for cache in caches)
+        first, *_ = caches
+        if len(caches) == 1:
+            return first
+        layers: list[list[Any]] = [cache.layers for cache in caches]
+        for same in zip(*layers, strict=True):
             for name in ("keys", "values"):
-                above = _widen(getattr(layer, name), theirs - ours)
-                below = _widen(getattr(other, name), ours - theirs)
-                setattr(layer, name, torch.cat([above, below]))
+                states = [getattr(layer, name) for layer in same]
+
+                def below(states: list[torch.Tensor] = states) -> torch.Tensor:
+                    return torch.cat([_widen(one, width) for one in states])
+
+                setattr(same[0], name, self._with_room(below))
+        return first
 
     def _drop_finished(self) -> None:
-        for row in self.rows:
+        for number, row in enumerate(self.rows):
             if row.finished:
+                if row.kept_tokens and self._flexible and not row.done.cancelled():
+                    ids = [*row.ids, *row.sampled[:-1]]
+                    self._keep(ids, self._cache, number, row.kept_tokens)
                 row.resolve()
         going = [number for number, row in enumerate(self.rows) if not row.finished]
         if not going:
@@ -385,10 +505,13 @@ class _Batch:
             self._cache.batch_select_indices(torch.tensor(going, device=self._device))
             self.rows = [self.rows[number] for number in going]
             unused = self._cache.get_seq_length() - max(row.length for row in self.rows)
-            layers: list[Any] = self._cache.layers
-            for layer in layers:
-                layer.keys = layer.keys[:, :, unused:]
-                layer.values = layer.values[:, :, unused:]
+            self._trim(slice(unused, None))
+
+    def _trim(self, columns: slice) -> None:
+        layers: list[Any] = self._cache.layers
+        for layer in layers:
+            layer.keys = layer.keys[:, :, columns]
+            layer.values = layer.values[:, :, columns]
 
     def clear(self) -> None:
         """Forget all rows."""
@@ -396,9 +519,10 @@ class _Batch:
         self._cache = self._new_cache()
 
 
-def _widen(states: torch.Tensor, columns: int) -> torch.Tensor:
+def _widen(states: torch.Tensor, width: int) -> torch.Tensor:
     """Put empty columns before states of the shape (rows, heads, columns, size)."""
-    return torch.nn.functional.pad(states, (0, 0, columns, 0)) if columns > 0 else states
+    empty = width - states.shape[2]
+    return torch.nn.functional.pad(states, (0, 0, empty, 0)) if empty else states
 
 
 class Sampled(NamedTuple):

@@ -3,33 +3,48 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
+import logging
 import random
 import threading
 import weakref
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
 import torch
-from huggingface_hub import constants as hub
 from transformers import (
+    AutoConfig,
     AutoModelForCausalLM,
     AutoTokenizer,
+    BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
-from playpen.conversation import Conversation, Reply, StopReason, TokenTrace
+from playpen.conversation import Conversation, Reply
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
-from playpen.players.chat import ChatFormat, PromptTokens
+from playpen.players.chat import ChatFormat
+from playpen.players.checkpoints import (
+    cause,
+    last_written,
+    local_checkpoint,
+    read_adapter,
+    read_template,
+)
 from playpen.players.engine import Engine, LoopEngine, Request
-from playpen.players.reasoning import split_reasoning
-
-DEFAULT_NEW_TOKENS = 300
-"""Longest reply in tokens unless the game or the user says otherwise; upstream's."""
+from playpen.players.generated import (
+    DEFAULT_NEW_TOKENS,
+    Thinking,
+    generated_reply,
+    longest_reply,
+    no_room,
+)
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
+Natural = Annotated[int, msgspec.Meta(ge=0)]
+Quantization = Literal["4bit", "8bit"]
 
 
 class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -43,8 +58,16 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
         dtype: ``auto`` is the checkpoint's own on an accelerator, and float32 on a CPU.
         device: ``auto``, ``cpu``, ``cuda``, ``cuda:1``, ``mps``.
         batch_size: most replies that are generated together.
-        deterministic: generate every reply alone, so that the same seed gives the same ids
-            whatever else is being played (the rounding of a batch depends on its shape).
+        deterministic: generate every reply alone and read its whole prompt, so that the same seed
+            gives the same ids whatever else is being played (the rounding depends on what is
+            computed together).
+        kept_tokens: for how many tokens keys and values are kept, so that the next turn of a
+            conversation, or another one that begins alike, need not read them again; 0 keeps
+            nothing.  A token takes 2 x layers x key/value heads x head size numbers: 45 KiB for
+            SmolLM2-135M in float32, 128 KiB for Llama-3.1-8B in bfloat16.  The default holds 64
+            conversations of 2048 tokens, but never more than a quarter of the device's memory.
+            Players that share weights share what is kept, by the largest of their numbers.
+        quantization: load the weights in ``4bit`` (NF4) or ``8bit``; needs bitsandbytes.
         thinking: ``strip`` hides reasoning from the game, ``keep`` leaves it in the reply.
         revision: of a model on the hub.
         chat_template: a Jinja file to use instead of the checkpoint's chat template.
@@ -53,12 +76,14 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
     temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
     max_new_tokens: Positive | None = None
     top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, msgspec.Meta(ge=0)] = 0
+    top_k: Natural = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
     batch_size: Positive = 32
     deterministic: bool = False
-    thinking: Literal["strip", "keep"] = "strip"
+    kept_tokens: Natural = 64 * 2048
+    quantization: Quantization | None = None
+    thinking: Thinking = "strip"
     revision: str | None = None
     chat_template: str | None = None
 
@@ -66,9 +91,9 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
 class HuggingFacePlayer(Player):
     """``hf:MODEL``: a model of the hub, a checkpoint directory, or a LoRA adapter's directory.
 
-    The model is loaded on first use.  Players of the same checkpoint, data type and device share
-    its weights, never their options.  Code that comes with a checkpoint is not run, and weights
-    are read from safetensors files only.
+    The model is loaded on first use.  Players of the same checkpoint, data type, quantisation and
+    device share its weights, never their options.  Code that comes with a checkpoint is not run,
+    and weights are read from safetensors files only.
     """
 
     Options = HuggingFaceOptions
@@ -77,14 +102,24 @@ class HuggingFacePlayer(Player):
         """Check what can be checked without loading.
 
         Raises:
-            SpecError: there is no such directory or template file, or it is not a checkpoint.
+            SpecError: there is no such directory or template file, it is not a checkpoint, or a
+                library is missing.
         """
+        if options.quantization and importlib.util.find_spec("bitsandbytes") is None:
+            raise SpecError(
+                f"hf:{target}: quantization={options.quantization} needs bitsandbytes: "
+                "pip install 'playpen-core[quantization]'"
+            )
         self._options = options
-        self._template = _read_template(options.chat_template)
-        self._device = _resolve_device(target, options.device)
-        cpu = self._device == "cpu"
-        self._dtype: str = "float32" if cpu and options.dtype == "auto" else options.dtype
-        self._target = _local_checkpoint(target, options.revision) or target
+        self._template = read_template(options.chat_template)
+        device = _resolve_device(target, options.device)
+        self._source = _Source(
+            local_checkpoint("hf", target, options.revision) or target,
+            options.revision,
+            "float32" if device == "cpu" and options.dtype == "auto" else options.dtype,
+            options.quantization,
+            device,
+        )
         self._loaded: tuple[Engine, ChatFormat] | None = None
 
     @classmethod
@@ -98,19 +133,19 @@ class HuggingFacePlayer(Player):
 
         The weights are used as they are at each step, in the event loop's own thread, so that a
         roll-out gives the same tokens whenever it is repeated.  Put the model into evaluation mode
-        first; `device`, `dtype` and `revision` of the options mean nothing here.
+        first; `device`, `dtype`, `quantization` and `revision` of the options mean nothing here.
 
         Raises:
             SpecError: the tokenizer has no chat template and the options name none.
         """
         player = cls.__new__(cls)
         player._options = options or HuggingFaceOptions()
-        player._template = _read_template(player._options.chat_template)
-        player._target = model.config.name_or_path or type(model).__name__
-        player._device = str(model.device)
-        player._dtype = str(model.dtype).removeprefix("torch.")
+        player._template = read_template(player._options.chat_template)
+        name = model.config.name_or_path or type(model).__name__
+        dtype = str(model.dtype).removeprefix("torch.")
+        player._source = _Source(name, None, dtype, None, str(model.device))
         player._loaded = None
-        player._use(LoopEngine(model, tokenizer, str(player._target)))
+        player._use(LoopEngine(model, tokenizer, name))
         return player
 
     def seat(self, game: Game, role: str) -> Player:
@@ -135,12 +170,10 @@ class HuggingFacePlayer(Player):
         engine, chat = self._ready()
         options = self._options
         prompt = chat.prompt(conversation.messages)
-        wanted = options.max_new_tokens or conversation.max_new_tokens or DEFAULT_NEW_TOKENS
-        if conversation.max_new_tokens is not None:
-            wanted = min(wanted, conversation.max_new_tokens)
+        wanted = longest_reply(options.max_new_tokens, conversation)
         limit = min(wanted, engine.positions - len(prompt.full))
         if limit < 1:
-            return _no_room(conversation, prompt)
+            return no_room(conversation, prompt)
         request = Request(
             ids=prompt.full,
             limit=limit,
@@ -150,27 +183,16 @@ class HuggingFacePlayer(Player):
             top_k=options.top_k,
             batch_size=1 if options.deterministic else options.batch_size,
             chance=random.Random(conversation.seed),
+            kept_tokens=0 if options.deterministic else options.kept_tokens,
         )
         await asyncio.wrap_future(engine.submit(request))
-        stop: StopReason
-        if request.sampled[-1] in chat.end_of_turn:
-            stop = "stop"
-        else:
-            stop = "length" if limit == wanted else "context"
-        raw = chat.decode(request.sampled)
-        said, reasoning = raw, None
-        if options.thinking == "strip":
-            # What the prompt has opened is reasoning even if the limit came before its end.
-            said, reasoning = split_reasoning(chat.opening + raw)
-        text = chat.plain(said).strip()
-        return Reply(
-            text,
-            raw=None if raw == text else raw,
-            reasoning=reasoning,
-            stop_reason=stop,
-            tokens=TokenTrace(prompt.context, request.sampled, request.logprobs, prompt.continued),
-            prompt_tokens=len(prompt.full),
-            completion_tokens=len(request.sampled),
+        return generated_reply(
+            chat,
+            prompt,
+            request.sampled,
+            request.logprobs,
+            thinking=options.thinking,
+            cut="length" if limit == wanted else "context",
         )
 
     def describe(self) -> dict[str, Any]:
@@ -179,21 +201,23 @@ class HuggingFacePlayer(Player):
         The data type ``auto`` (the checkpoint's own) is resolved once the model is loaded.
         """
         options = self._options
-        dtype = self._dtype
+        dtype = self._source.dtype
         if self._loaded is not None:
             dtype = str(self._loaded[0].model.dtype).removeprefix("torch.")
         described = {
-            "model": str(self._target),
+            "model": str(self._source.target),
             "revision": options.revision,
             "chat_template": options.chat_template,
             "dtype": dtype,
-            "device": self._device,
+            "quantization": options.quantization,
+            "device": self._source.device,
             "temperature": options.temperature,
             "top_p": options.top_p,
             "top_k": options.top_k,
             "max_new_tokens": options.max_new_tokens or DEFAULT_NEW_TOKENS,
             "batch_size": options.batch_size,
             "deterministic": options.deterministic,
+            "kept_tokens": options.kept_tokens,
             "reasoning": "stripped" if options.thinking == "strip" else "kept",
         }
         return {name: value for name, value in described.items() if value is not None}
@@ -207,7 +231,7 @@ class HuggingFacePlayer(Player):
 
     def _ready(self) -> tuple[Engine, ChatFormat]:
         if self._loaded is None:
-            self._use(load_engine(self._target, self._options.revision, self._dtype, self._device))
+            self._use(load_engine(self._source))
         assert self._loaded is not None
         return self._loaded
 
@@ -217,29 +241,7 @@ class HuggingFacePlayer(Player):
         self._loaded = engine, chat
 
 
-def _no_room(conversation: Conversation, prompt: PromptTokens) -> Reply:
-    # Counted as part of the row so far, if there is one: an empty row would train nothing.
-    begun = any(m.reply is not None and m.reply.tokens is not None for m in conversation.messages)
-    return Reply(
-        "",
-        stop_reason="context",
-        tokens=TokenTrace([], [], [], begun),
-        prompt_tokens=len(prompt.full),
-        completion_tokens=0,
-    )
-
-
 # --- loading -------------------------------------------------------------------------------------
-
-
-def _read_template(path: str | None) -> str | None:
-    if path is None:
-        return None
-    try:
-        return Path(path).expanduser().read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or "not a UTF-8 text"
-        raise SpecError(f"chat_template={path}: cannot be read: {reason}") from None
 
 
 def _resolve_device(target: str, device: str) -> str:
@@ -260,55 +262,42 @@ def _resolve_device(target: str, device: str) -> str:
     return "mps" if torch.backends.mps.is_available() else "cpu"
 
 
-def _local_checkpoint(target: str, revision: str | None) -> Path | None:
-    """The directory that a target names, `None` for a model of the hub.
+class _Source(NamedTuple):
+    """What is loaded, and how.
 
-    Raises:
-        SpecError: it can only be a directory, but there is none, or it is no checkpoint.
+    Attributes:
+        target: checkpoint directory, or name of a model on the hub.
+        revision: of a model on the hub.
+        dtype: name of a torch data type, or ``auto``.
+        quantization: of the weights.
+        device: name of a torch device.
     """
-    if not target:
-        raise SpecError("hf: names no model; write hf:OWNER/MODEL or hf:DIRECTORY")
-    path = Path(target).expanduser()
-    if not path.is_dir():
-        if path.is_absolute() or target.startswith((".", "~")) or target.count("/") > 1:
-            raise SpecError(f"hf:{target}: there is no such directory")
-        return None
-    if revision is not None:
-        raise SpecError(f"hf:{target}: a directory has no revision; leave revision={revision} out")
-    if not any((path / name).is_file() for name in ("config.json", "adapter_config.json")):
-        raise SpecError(
-            f"hf:{target}: not a checkpoint: the directory has neither config.json "
-            "nor adapter_config.json"
-        )
-    return path
+
+    target: Path | str
+    revision: str | None
+    dtype: str
+    quantization: Quantization | None
+    device: str
 
 
 _engines: weakref.WeakValueDictionary[tuple[object, ...], Engine] = weakref.WeakValueDictionary()
 _loading = threading.Lock()
 
 
-def load_engine(target: Path | str, revision: str | None, dtype: str, device: str) -> Engine:
+def load_engine(source: _Source) -> Engine:
     """The engine of a checkpoint: the one that is loaded already, if a player still uses it.
-
-    Args:
-        target: checkpoint directory, or name of a model on the hub.
-        revision: of a model on the hub.
-        dtype: name of a torch data type, or ``auto``.
-        device: name of a torch device.
 
     Raises:
         PlayerError: it cannot be loaded; one line that says why and what to do.
     """
-    key: tuple[object, ...] = (str(target), revision, dtype, device)
-    if isinstance(target, Path):
-        # A checkpoint that was written again since is another one.
-        written = max(file.stat().st_mtime_ns for file in target.iterdir())
-        key = (str(target.resolve()), written, dtype, device)
+    key: tuple[object, ...] = source
+    if isinstance(source.target, Path):
+        key = (source._replace(target=source.target.resolve()), last_written(source.target))
     with _loading:
         engine = _engines.get(key)
         if engine is None:
-            model, tokenizer = _load(target, revision, dtype, device)
-            engine = _engines[key] = Engine(model, tokenizer, str(target))
+            model, tokenizer = _load(source)
+            engine = _engines[key] = Engine(model, tokenizer, str(source.target))
         return engine
 
 
@@ -321,57 +310,72 @@ def load_checkpoint(
         SpecError: there is no such directory, or it is not a checkpoint.
         PlayerError: it cannot be loaded; one line that says why and what to do.
     """
-    player = HuggingFacePlayer(target, options)
-    return _load(player._target, options.revision, player._dtype, player._device)
+    return _load(HuggingFacePlayer(target, options)._source)
 
 
-def _load(
-    target: Path | str, revision: str | None, dtype: str, device: str
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
+def _load(source: _Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     adapter: Path | None = None
-    source: Path | str = target
-    place = f"hf:{target}"
-    if isinstance(target, Path) and not (target / "config.json").is_file():
-        adapter = target
-        source, revision = _base_of(adapter)
-        place += f", its base model {source}"
+    base, revision = source.target, source.revision
+    place = f"hf:{source.target}"
+    if isinstance(source.target, Path) and not (source.target / "config.json").is_file():
+        adapter = source.target
+        config = read_adapter("hf", adapter)
+        base, revision = config.base_model_name_or_path, config.revision
+        place += f", its base model {base}"
     own_tokenizer = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     try:
         tokenizer = AutoTokenizer.from_pretrained(
-            adapter if own_tokenizer else source,
+            adapter if own_tokenizer else base,
             revision=None if own_tokenizer else revision,
             trust_remote_code=False,
         )
         model: Any = AutoModelForCausalLM.from_pretrained(
-            source,
+            base,
             revision=revision,
-            dtype=dtype,
+            dtype=source.dtype,
             use_safetensors=True,
             trust_remote_code=False,
+            **_quantized(base, revision, source),
         )
         if adapter is not None:
             model = _with_adapter(model, adapter)
-        return model.to(device).eval(), tokenizer
+        return model.to(source.device).eval(), tokenizer
     except PlayerError:
         raise
     except Exception as error:  # transformers raises nearly everything here
-        raise PlayerError(f"{place}: {_cause(error)}") from error
+        raise PlayerError(f"{place}: {cause(error)}") from error
 
 
-class _AdapterConfig(msgspec.Struct):
-    base_model_name_or_path: str
-    revision: str | None = None
+def _quantized(base: Path | str, revision: str | None, source: _Source) -> dict[str, Any]:
+    """What loads a model with quantised weights, on its device from the start."""
+    if source.quantization is None:
+        return {}
+    if source.dtype == "auto":
+        config = AutoConfig.from_pretrained(base, revision=revision, trust_remote_code=False)
+        dtype = config.dtype or torch.float32
+    else:
+        dtype = getattr(torch, source.dtype)
+    wanted = in_bits(source.quantization, dtype)
+    return {"quantization_config": wanted, "device_map": {"": source.device}}
 
 
-def _base_of(adapter: Path) -> tuple[str, str | None]:
-    """Name and revision of the model that an adapter was trained on."""
-    try:
-        config = msgspec.json.decode(
-            (adapter / "adapter_config.json").read_bytes(), type=_AdapterConfig
-        )
-    except msgspec.DecodeError as error:
-        raise PlayerError(f"hf:{adapter}: adapter_config.json: {error}") from None
-    return config.base_model_name_or_path, config.revision
+def in_bits(quantization: Quantization, dtype: torch.dtype) -> BitsAndBytesConfig:
+    """How transformers quantises weights when it loads them.
+
+    Args:
+        quantization: ``4bit`` is NF4, with the blocks' scales quantised once more, as in QLoRA.
+        dtype: in which a layer computes.
+    """
+    # It warns at every layer of every step of the data types that it works in.
+    logging.getLogger("bitsandbytes").setLevel(logging.ERROR)
+    if quantization == "8bit":
+        return BitsAndBytesConfig(load_in_8bit=True)
+    return BitsAndBytesConfig(
+        load_in_4bit=True,
+        bnb_4bit_quant_type="nf4",
+        bnb_4bit_use_double_quant=True,
+        bnb_4bit_compute_dtype=dtype,
+    )
 
 
 def _with_adapter(model: Any, adapter: Path) -> Any:
@@ -388,19 +392,3 @@ def _with_adapter(model: Any, adapter: Path) -> Any:
     if adapted.active_peft_config.is_prompt_learning:
         raise PlayerError(f"hf:{adapter}: prompt-tuning adapters are not supported, only LoRA")
     return adapted.get_base_model()
-
-
-def _cause(error: Exception) -> str:
-    """One line for people about a failed loading."""
-    text = str(error)
-    if "trust_remote_code" in text:
-        return "the model brings code of its own to run, which Playpen never does"
-    if "backend tokenizer" in text:
-        return "there are no files of a tokenizer beside the model"
-    if hub.HF_HUB_OFFLINE and "cached files" in text:
-        return (
-            "not a directory, and not in the cache of the hub either; downloading is switched "
-            "off (HF_HUB_OFFLINE=1)"
-        )
-    lines = [line.strip() for line in text.splitlines() if line.strip()]
-    return lines[0] if lines else type(error).__name__
