@@ -766,8 +766,8 @@ def test_four_bits_without_their_library_are_refused(
     monkeypatch.setattr(transformers.utils, "is_bitsandbytes_available", lambda: False)
     text = refused(monkeypatch, config(base, load_in_4bit=True, lora_r=4), tmp_path / "out")
     assert text == (
-        "trainer.load_in_4bit = true: bitsandbytes is not installed; pip install bitsandbytes "
-        "(it needs a GPU), or leave the option out"
+        "trainer.load_in_4bit = true: bitsandbytes is not installed; pip install "
+        "'playpen-core[quantization]', or leave the option out"
     )
 
 

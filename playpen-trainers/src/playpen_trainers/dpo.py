@@ -184,7 +184,9 @@ class DPO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(*check_learner(run.learner), options.dtype)
+        learner = load_learner(
+            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
+        )
         args = self._arguments(run)
         seating = Seating(run)
         try:

@@ -413,7 +413,9 @@ class GRPO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(*check_learner(run.learner), options.dtype)
+        learner = load_learner(
+            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
+        )
         seating = Seating(run)
         groups = self._groups()
         situations = Situations(run, groups)

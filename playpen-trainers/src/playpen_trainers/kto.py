@@ -153,7 +153,9 @@ class KTO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(*check_learner(run.learner), options.dtype)
+        learner = load_learner(
+            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
+        )
         seating = Seating(run)
         try:
             args = self._arguments(run)

@@ -11,7 +11,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from playpen.player import SpecError, SpecString, parse_options
 from playpen.players.chat import ChatFormat
-from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
+from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, in_bits
 from playpen.plugins import resolve_spec
 from playpen.training import ConfigError
 
@@ -46,16 +46,24 @@ def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:
         HuggingFacePlayer(spec.target, options)  # checks the directory and the template file
     except SpecError as error:
         raise ConfigError(f"learner.player = {player!r}: {error}") from None
+    if options.quantization is not None:
+        raise ConfigError(
+            f"learner.player = {player!r}: quantization is for players that are not trained; "
+            "set trainer.load_in_4bit = true and trainer.lora_r = 16"
+        )
     return spec, options
 
 
-def load_learner(spec: SpecString, options: HuggingFaceOptions, dtype: str) -> Learner:
+def load_learner(
+    spec: SpecString, options: HuggingFaceOptions, dtype: str, *, four_bits: bool = False
+) -> Learner:
     """Load a model for training, from safetensors and without code of its own.
 
     Args:
         spec: spec of the learner, as `check_learner` gave it.
         options: its options.
         dtype: name of a torch data type; ``auto`` is bfloat16 where the device can, else float32.
+        four_bits: quantise the weights, which an adapter is trained on then (QLoRA).
 
     Raises:
         ConfigError: transformers cannot load it; says why.
@@ -64,7 +72,10 @@ def load_learner(spec: SpecString, options: HuggingFaceOptions, dtype: str) -> L
     source: str | Path = path if path.is_dir() else spec.target
     adapted = (path / "adapter_config.json").is_file() and not (path / "config.json").is_file()
     loader: Any = AutoPeftModelForCausalLM if adapted else AutoModelForCausalLM
-    extra = {"is_trainable": True} if adapted else {"use_safetensors": True}
+    extra: dict[str, Any] = {"is_trainable": True} if adapted else {"use_safetensors": True}
+    if four_bits:
+        device = torch.cuda.current_device() if torch.cuda.is_available() else "cpu"
+        extra |= {"quantization_config": in_bits("4bit", _dtype(dtype)), "device_map": {"": device}}
     try:
         tokenizer = AutoTokenizer.from_pretrained(
             source, revision=options.revision, trust_remote_code=False
@@ -79,6 +90,10 @@ def load_learner(spec: SpecString, options: HuggingFaceOptions, dtype: str) -> L
     except (OSError, ValueError) as error:
         cause = str(error).strip().splitlines()[0]
         raise ConfigError(f"learner.player = {str(spec)!r}: {cause}") from error
+    for layer in model.modules() if four_bits else ():
+        # On some CPUs bitsandbytes would repack weights at the first reply, and after that
+        # gradients end at them.
+        layer.support_avx512bf16_for_cpu = False
     if tokenizer.pad_token is None:
         tokenizer.pad_token = tokenizer.eos_token
     template = options.chat_template

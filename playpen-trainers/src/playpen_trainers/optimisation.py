@@ -53,7 +53,7 @@ class OptimiserOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
         lora_alpha: scale of the adapter.
         lora_dropout: dropout of the adapter.
         lora_target_modules: layers that get an adapter, by name; all linear ones if left out.
-        load_in_4bit: keep the base weights in 4 bits (QLoRA); needs bitsandbytes and a GPU.
+        load_in_4bit: keep the base weights in 4 bits (QLoRA); needs bitsandbytes.
         dtype: of the weights: ``auto``, ``float32``, ``bfloat16`` or ``float16``.  ``auto`` is
             bfloat16 under an adapter where the device can, else float32.
         bf16: compute in bfloat16 with float32 weights; where the device can, if left out.
@@ -108,7 +108,7 @@ def check_optimiser(options: OptimiserOptions) -> None:
         if not transformers.utils.is_bitsandbytes_available():
             raise ConfigError(
                 "trainer.load_in_4bit = true: bitsandbytes is not installed; "
-                "pip install bitsandbytes (it needs a GPU), or leave the option out"
+                "pip install 'playpen-core[quantization]', or leave the option out"
             )
     if options.max_steps <= 0 and options.max_steps != -1:
         raise ConfigError(

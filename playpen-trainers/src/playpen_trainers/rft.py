@@ -316,7 +316,9 @@ class _Training:
             source = check_learner(self._run.learner)
             if number:
                 source = SpecString("hf", str(self._folder(number))), HuggingFaceOptions()
-            learner = load_learner(*source, self._options.dtype)
+            learner = load_learner(
+                *source, self._options.dtype, four_bits=self._options.load_in_4bit
+            )
             learner.model.to(processes().device)
             self._loaded = number, learner
         return self._loaded[1]

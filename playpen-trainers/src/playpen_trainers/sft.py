@@ -70,7 +70,9 @@ class SFT(Trainer):
         start = starting_point(run)
         with processes().main_process_first():  # the others find what it has played
             demonstrations = run.demonstrations()
-        learner = load_learner(*check_learner(run.learner), self.options.dtype)
+        learner = load_learner(
+            *check_learner(run.learner), self.options.dtype, four_bits=self.options.load_in_4bit
+        )
         rows = fitting(
             imitation_rows(learner.chat, demonstrations, own_labels(run)),
             length_limit(self.options, learner),
