@@ -700,7 +700,7 @@ def test_show_tells_the_options_of_players_and_trainers(packs: PackFolder) -> No
     assert "no options" in good("show", "player", "program:")
     assert "did you mean 'stub'?" in refused("show", "trainer", "stb")
     assert "did you mean 'flaky'?" in refused("show", "player", "flakey")
-    assert "game|trainer|player|reward|recipe NAME" in refused("show", "players", "flaky")
+    assert "game|trainer|player|executor|reward|recipe NAME" in refused("show", "players", "flaky")
 
 
 def test_every_command_has_help_that_fits() -> None:

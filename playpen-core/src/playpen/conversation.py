@@ -11,8 +11,9 @@ import msgspec
 Content: TypeAlias = str
 """Content of a message.  Text today; image parts may join it."""
 
-StopReason: TypeAlias = Literal["stop", "length", "context"]
-"""Why a reply ended: end of turn, token limit, or no room left in the model's context."""
+StopReason: TypeAlias = Literal["stop", "length", "context", "budget"]
+"""Why a reply ended: end of turn, token limit, no room left in the model's context, or nobody was
+asked because the episode's budget was used up."""
 
 
 class TokenTrace(msgspec.Struct, frozen=True, omit_defaults=True):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from playpen.hookspecs import PlayerSpec, RewardSpec, hookimpl
+from playpen.hookspecs import ExecutorSpec, PlayerSpec, RewardSpec, hookimpl
 
 
 @hookimpl
@@ -29,6 +29,31 @@ def playpen_players() -> list[PlayerSpec]:
             path="playpen.players.hf:HuggingFacePlayer",
             summary="a transformers model, from the hub or a directory",
             extra="playpen-core[hf]",
+        ),
+        PlayerSpec(
+            scheme="vllm",
+            path="playpen.players.vllm:VllmPlayer",
+            summary="a model on vLLM's engine, from the hub or a directory",
+            extra="playpen-core[vllm]",
+        ),
+        PlayerSpec(
+            scheme="openai",
+            path="playpen.players.openai:OpenAIPlayer",
+            summary="a model behind a server that speaks OpenAI's HTTP interface (vLLM's, say)",
+            extra="playpen-core[openai]",
+        ),
+    ]
+
+
+@hookimpl
+def playpen_executors() -> list[ExecutorSpec]:
+    """The executors of the core."""
+    return [
+        ExecutorSpec(
+            scheme="ray",
+            path="playpen.executors.ray:RayExecutor",
+            summary="workers of a Ray cluster, or of one that is started here",
+            extra="playpen-core[ray]",
         ),
     ]
 

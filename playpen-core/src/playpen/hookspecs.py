@@ -55,6 +55,19 @@ class PlayerSpec(msgspec.Struct, frozen=True, kw_only=True):
     extra: str | None = None
 
 
+class ExecutorSpec(msgspec.Struct, frozen=True, kw_only=True):
+    """A place where runs are played: `path` names a subclass of `playpen.runner.Executor`.
+
+    `scheme` is what its spec strings begin with; `extra` is what to install when it does not
+    import (``"playpen-core[ray]"``).
+    """
+
+    scheme: str
+    path: str
+    summary: str
+    extra: str | None = None
+
+
 class TrainerSpec(msgspec.Struct, frozen=True, kw_only=True):
     """A trainer: `path` names a subclass of `playpen.training.Trainer`."""
 
@@ -102,6 +115,18 @@ def playpen_players() -> Iterable[PlayerSpec]:
 
     Returns:
         One `PlayerSpec` for each scheme.
+    """
+    return ()
+
+
+@hookspec
+def playpen_executors() -> Iterable[ExecutorSpec]:
+    """Places where runs are played, beside this process.
+
+    Called once, when an executor is first looked up or listed.  Must be cheap.
+
+    Returns:
+        One `ExecutorSpec` for each scheme.
     """
     return ()
 

@@ -15,7 +15,14 @@ import pluggy
 from playpen import hookspecs
 from playpen.errors import PlaypenError
 from playpen.game import Game
-from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec
+from playpen.hookspecs import (
+    ExecutorSpec,
+    GameSpec,
+    PlayerSpec,
+    RecipeSpec,
+    RewardSpec,
+    TrainerSpec,
+)
 from playpen.player import (
     Player,
     SpecString,
@@ -30,7 +37,7 @@ CORE = "playpen-core"
 RECIPE = "recipe:"
 """What the name of a configuration begins with that a distribution ships."""
 
-SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, TrainerSpec, RewardSpec, RecipeSpec)
+SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, ExecutorSpec, TrainerSpec, RewardSpec, RecipeSpec)
 
 
 class PluginError(PlaypenError, LookupError):
@@ -93,6 +100,7 @@ class Registry:
             self.broken.append(BrokenPack("playpen hooks", owner, str(error)))
         self.games = self._collect("playpen_games", GameSpec, lambda s: s.name)
         self.players = self._collect("playpen_players", PlayerSpec, lambda s: s.scheme)
+        self.executors = self._collect("playpen_executors", ExecutorSpec, lambda s: s.scheme)
         self.trainers = self._collect("playpen_trainers", TrainerSpec, lambda s: s.name)
         self.rewards = self._collect("playpen_rewards", RewardSpec, lambda s: s.name)
         self.recipes = self._collect("playpen_recipes", RecipeSpec, lambda s: s.name)
@@ -125,6 +133,7 @@ class Registry:
         kinds: list[tuple[str, dict[str, list[tuple[Any, str]]]]] = [
             ("game", self.games),
             ("player", self.players),
+            ("executor", self.executors),
             ("trainer", self.trainers),
             ("reward", self.rewards),
             ("recipe", self.recipes),

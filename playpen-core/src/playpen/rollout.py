@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -84,6 +85,50 @@ class Job(msgspec.Struct):
     start: ForkPoint | None = None
 
 
+class Limits(msgspec.Struct, frozen=True):
+    """Guards against replies that never come and episodes that never end; `None` for no limit.
+
+    Beyond a budget nobody is asked any more: replies are empty, with the `stop_reason`
+    ``budget``, and the game's own rules say what that means.  So an episode remains a function of
+    its replies.  A reply that does not come is a failure: the episode is tried again on resume.
+
+    Attributes:
+        reply_seconds: longest wait for a reply; does not hold for people.
+        episode_replies: replies of all roles together.
+        episode_tokens: tokens that the players of all roles may write together, as far as they
+            count them.
+    """
+
+    reply_seconds: float | None = None
+    episode_replies: int | None = None
+    episode_tokens: int | None = None
+
+
+NO_LIMITS = Limits()
+
+
+class _Budget:
+    """What is left of an episode's budgets."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.replies = math.inf if limits.episode_replies is None else limits.episode_replies
+        self.tokens = math.inf if limits.episode_tokens is None else limits.episode_tokens
+
+    def allows(self, conversation: Conversation) -> bool:
+        """Whether anybody is asked; if so, the reply has no more tokens than are left."""
+        if self.replies <= 0 or self.tokens <= 0:
+            return False
+        if self.tokens < (conversation.max_new_tokens or math.inf):
+            # A game's own limit stands where it is lower; a player's own is for the player to keep.
+            conversation.max_new_tokens = int(self.tokens)
+        return True
+
+    def spend(self, reply: Reply) -> None:
+        """Count a reply."""
+        self.replies -= 1
+        self.tokens -= reply.completion_tokens or 0
+
+
 def assign(game: Game, everyone: str | None, by_role: Mapping[str, str]) -> dict[str, str]:
     """Give each role of a game a player's name.
 
@@ -130,9 +175,12 @@ def _checked(answer: object, role: str) -> Reply:
     return answer
 
 
-async def play_episode(job: Job, breath: Breath | None = None) -> Episode:
+async def play_episode(
+    job: Job, breath: Breath | None = None, limits: Limits = NO_LIMITS
+) -> Episode:
     """Play one episode.  Failures of players or game code end in `Episode.failure`, not here."""
     breath = breath or Breath()
+    budget = None if limits is NO_LIMITS else _Budget(limits)
     episode = job.episode
     episode.started = time.time()
     begin = time.perf_counter()
@@ -141,13 +189,20 @@ async def play_episode(job: Job, breath: Breath | None = None) -> Episode:
         referee, pending = _begin(job)
         while pending is not None:
             role = pending.role
-            answer: object = job.players[role].reply(pending)
+            if budget is not None and not budget.allows(pending):
+                role = None
+                pending = referee.advance(Reply("", stop_reason="budget"))
+                continue
+            player = job.players[role]
+            answer: object = player.reply(pending)
             if isinstance(answer, Reply):
                 if breath.due():
                     await breath.take()
             elif isinstance(answer, Awaitable):
-                answer = await answer
+                answer = await _in_time(answer, None if player.serial else limits.reply_seconds)
             reply = _checked(answer, role)
+            if budget is not None:
+                budget.spend(reply)
             role = None
             pending = referee.advance(reply)
     except PlayerError as error:
@@ -158,6 +213,23 @@ async def play_episode(job: Job, breath: Breath | None = None) -> Episode:
         episode.failure = Failure("player" if role else "game", message, role)
     episode.seconds = time.perf_counter() - begin
     return episode
+
+
+async def _in_time(answer: Awaitable[object], seconds: float | None) -> object:
+    """What a player answers.
+
+    Raises:
+        PlayerError: it did not come in time.
+    """
+    if seconds is None:
+        return await answer
+    try:
+        async with asyncio.timeout(seconds) as limit:
+            return await answer
+    except TimeoutError:
+        if not limit.expired():  # the player's own
+            raise
+        raise PlayerError(f"no reply came within {seconds:g} s") from None
 
 
 def _begin(job: Job) -> tuple[Referee, Conversation | None]:
@@ -180,6 +252,7 @@ async def rollout(
     finished: Callable[[Episode], None],
     *,
     concurrency: int = DEFAULT_CONCURRENCY,
+    limits: Limits = NO_LIMITS,
 ) -> None:
     """Play all jobs, at most `concurrency` at a time; when one ends, the next starts.
 
@@ -187,6 +260,7 @@ async def rollout(
         jobs: taken one by one as there is room, so an endless or lazy iterable is fine.
         finished: called with each episode as soon as it ends, in the order of their ends.
         concurrency: episodes in flight.
+        limits: of every episode.
 
     Cancelling abandons the episodes in flight; those are not handed to `finished`.
     """
@@ -197,7 +271,7 @@ async def rollout(
         for job in queue:
             if breath.due():
                 await breath.take()
-            finished(await play_episode(job, breath))
+            finished(await play_episode(job, breath, limits))
 
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")
@@ -227,16 +301,28 @@ def make_jobs(
         episodes: how many; one per instance if `None`.
         seed: seed of the run.
     """
+    seats = {role: player.seat(game, role) for role, player in players.items()}
+    for instance, episode in blank_episodes(game, instances, names, episodes=episodes, seed=seed):
+        yield Job(game, instance, episode, seats)
+
+
+def blank_episodes(
+    game: Game,
+    instances: Sequence[Instance],
+    names: Mapping[str, str],
+    *,
+    episodes: int | None = None,
+    seed: int = 0,
+) -> Iterator[tuple[Instance, Episode]]:
+    """What `make_jobs` plays, without the players."""
     if not instances and episodes:
         raise InstanceError(f"there are no instances of {game.name!r} to play")
-    seats = {role: player.seat(game, role) for role, player in players.items()}
     seen: dict[str, int] = {}
     for number in range(len(instances) if episodes is None else episodes):
         instance = instances[number % len(instances)]
         repeat = seen.get(instance.hash, 0)
         seen[instance.hash] = repeat + 1
-        episode = new_episode(game, instance, dict(names), seed=seed, repeat=repeat)
-        yield Job(game, instance, episode, seats)
+        yield instance, new_episode(game, instance, dict(names), seed=seed, repeat=repeat)
 
 
 def play(

@@ -9,15 +9,25 @@ import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.player import Player
-from playpen.plugins import CORE, get_game, make_player, registry, resolve_spec
-from playpen.rollout import Job, assign, make_jobs, rollout
+from playpen.player import NoOptions, Player, parse_options, parse_spec
+from playpen.plugins import (
+    CORE,
+    PluginError,
+    get_game,
+    load,
+    make_player,
+    registry,
+    resolve_spec,
+)
+from playpen.rollout import NO_LIMITS, Job, Limits, assign, blank_episodes, rollout
+from playpen.scoring import tokens_of
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig, RunError
 
 
@@ -92,6 +102,8 @@ def create_run(
     source: str = "",
     command: Sequence[str] = (),
     players: Mapping[str, Player] | None = None,
+    limits: Limits = NO_LIMITS,
+    elsewhere: bool = False,
 ) -> Run:
     """Write down a run, ready to be played.
 
@@ -106,6 +118,8 @@ def create_run(
         source: the file the instances come from, "" for the pack's own.
         command: the command line, for the record.
         players: the players by label, if they are made already.
+        limits: of every episode.
+        elsewhere: an executor will play; so nobody is seated here, and no model loaded.
 
     Raises:
         AssignmentError, SpecError, PluginError, PlayerError, RunError: something does not fit;
@@ -117,8 +131,9 @@ def create_run(
     for game in games:
         if not instances[game.name]:
             raise RunError(f"there are no instances of {game.name!r} to play")
-        for role, label in assignments[game.name].items():
-            players[label].seat(game, role)  # what is wrong with a player shows here
+        if not elsewhere:
+            for role, label in assignments[game.name].items():
+                players[label].seat(game, role)  # what is wrong with a player shows here
     config = RunConfig(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=list(command),
@@ -135,6 +150,7 @@ def create_run(
         prompts=dict.fromkeys(instances, "imported" if source else "pack"),
         rules={game.name: game.rules for game in games},
         versions=versions([game.name for game in games]),
+        limits=limits,
     )
     return Run.create(path, config, [i for found in instances.values() for i in found])
 
@@ -157,43 +173,155 @@ def versions(games: Sequence[str] = ()) -> dict[str, str]:
 
 
 class Tally(msgspec.Struct):
-    """What one sitting of a run did: finished and failed episodes, and what is left to play."""
+    """What one sitting of a run did: finished and failed episodes, and what is left to play.
+
+    With a budget, `tokens` is what all sittings together used, and `exhausted` says that it kept
+    episodes from being played.
+    """
 
     finished: int = 0
     failed: int = 0
     remaining: int = 0
     given_up: int = 0
+    tokens: int = 0
+    exhausted: bool = False
 
 
-def missing_jobs(run: Run, players: Mapping[str, Player]) -> tuple[list[Job], Tally]:
+class Unit(NamedTuple):
+    """An episode that is still to be played.
+
+    Attributes:
+        number: of its instance in the run.
+        instance: what is played.
+        episode: its empty record.
+    """
+
+    number: int
+    instance: Instance
+    episode: Episode
+
+
+class Missing:
     """What of a run is still to be played, in the planned order.
 
-    Units that failed `MAX_ATTEMPTS` times are given up and counted.
+    Nothing is kept of units that have not begun, so that the length of a run costs no memory.
+
+    Attributes:
+        count: how many units there are.
+        given_up: units that failed `MAX_ATTEMPTS` times and are left out.
     """
-    progress = run.progress()
-    by_game: dict[str, list[Instance]] = {}
-    for instance in run.instances():
-        by_game.setdefault(instance.game, []).append(instance)
-    jobs: list[Job] = []
-    tally = Tally()
-    for name, names in run.config.assignments.items():
-        for job in make_jobs(
-            get_game(name),
-            by_game.get(name, []),
-            {role: players[label] for role, label in names.items()},
-            names,
-            episodes=run.config.episodes[name],
-            seed=run.config.seed,
-        ):
-            key = job.episode.key
-            if key in progress.done:
-                continue
-            job.episode.attempts = progress.failed.get(key, 0) + 1
-            if job.episode.attempts > MAX_ATTEMPTS:
-                tally.given_up += 1
-            else:
-                jobs.append(job)
-    return jobs, tally
+
+    def __init__(self, run: Run) -> None:
+        """Look at what was recorded.
+
+        Raises:
+            RunError: the directory is damaged.
+        """
+        self._config = run.config
+        self._progress = run.progress()
+        self._instances: dict[str, list[tuple[int, Instance]]] = {}
+        for number, instance in enumerate(run.instances()):
+            self._instances.setdefault(instance.game, []).append((number, instance))
+        self.count = sum(self._config.episodes.values())
+        self.given_up = 0
+        if self._progress.done or self._progress.failed:
+            attempts = [unit.episode.attempts for unit in self._units()]
+            self.given_up = sum(number > MAX_ATTEMPTS for number in attempts)
+            self.count = len(attempts) - self.given_up
+
+    def __iter__(self) -> Iterator[Unit]:
+        """The units that are to be played."""
+        return (unit for unit in self._units() if unit.episode.attempts <= MAX_ATTEMPTS)
+
+    def _units(self) -> Iterator[Unit]:
+        """All units without a finished episode."""
+        done, failed = self._progress.done, self._progress.failed
+        for name, names in self._config.assignments.items():
+            numbered = self._instances.get(name, [])
+            planned = blank_episodes(
+                get_game(name),
+                [instance for _, instance in numbered],
+                names,
+                episodes=self._config.episodes[name],
+                seed=self._config.seed,
+            )
+            for place, (instance, episode) in enumerate(planned):
+                if episode.key not in done:
+                    episode.attempts = failed.get(episode.key, 0) + 1
+                    yield Unit(numbered[place % len(numbered)][0], instance, episode)
+
+
+class Executor:
+    """Plays the episodes of a run somewhere; the base class of plug-ins.
+
+    Without one a run is played in this process.  `Options` declares typed options with defaults:
+    an executor is named by a spec string, as players are.
+    """
+
+    Options: ClassVar[type[msgspec.Struct]] = NoOptions
+
+    def __init__(self, target: str, options: Any) -> None:
+        self.target = target
+        self.options = options
+
+    def play(
+        self,
+        run: Run,
+        units: Iterator[Unit],
+        record: Callable[[Episode], None],
+        *,
+        concurrency: int,
+    ) -> None:
+        """Play units and record each as soon as it ends, failed ones included.
+
+        Args:
+            run: its configuration names the players; `SeatedGames` makes jobs of units.
+            units: taken one by one as there is room.
+            record: called in this process, with the unit's episode.
+            concurrency: episodes in flight.
+
+        Raises:
+            PlayerError: nothing can be played; says why.
+        """
+        raise NotImplementedError
+
+
+def make_executor(text: str) -> Executor:
+    """Make an executor from its spec string, ``ray:?workers=2`` say.
+
+    Raises:
+        PluginError: unknown scheme (with a suggestion) or missing extra.
+        SpecError: malformed spec, unknown or wrong option.
+    """
+    name, mark, options = text.partition("?")
+    if ":" not in name:  # it may be left out where no target follows it
+        name += ":"
+    spec = parse_spec(f"{name}{mark}{options}")
+    plugins = registry()
+    kind = plugins.find("executor", plugins.executors, spec.scheme)
+    cls = load(kind.path, what=f"the executor {kind.scheme}", extra=kind.extra)
+    if not (isinstance(cls, type) and issubclass(cls, Executor)):
+        raise PluginError(f"{kind.path} is not a subclass of playpen.runner.Executor")
+    executor: Executor = cls(spec.target, parse_options(spec, cls.Options))
+    return executor
+
+
+class SeatedGames:
+    """The games and seated players of a run, in the process where episodes are played."""
+
+    def __init__(self, config: RunConfig, players: Mapping[str, Player]) -> None:
+        self._games = {name: get_game(name) for name in config.assignments}
+        self._seats = {
+            name: {
+                role: players[label].seat(self._games[name], role) for role, label in names.items()
+            }
+            for name, names in config.assignments.items()
+        }
+
+    def job(self, instance: Instance, episode: Episode) -> Job:
+        """What has to be played for a unit."""
+        name = episode.game
+        return Job(self._games[name], instance, episode, self._seats[name])
 
 
 def play_run(
@@ -203,6 +331,8 @@ def play_run(
     finished: Callable[[Episode], None] = lambda episode: None,
     concurrency: int | None = None,
     players: Mapping[str, Player] | None = None,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
 ) -> Tally:
     """Play what is missing of a run and record it.
 
@@ -212,6 +342,9 @@ def play_run(
         finished: told about every episode after its line is written.
         concurrency: replaces the run's own.
         players: the players by label, if they are made already; they are closed at the end.
+        max_tokens: once the players have used so many, in all sittings and failed attempts
+            together, no further episode is begun; those in flight are finished.
+        executor: plays somewhere else, where it makes the players anew.
 
     Raises:
         RunError: the directory is damaged, or another process is playing into it.
@@ -220,9 +353,12 @@ def play_run(
     players = make_players(run.config.players) if players is None else players
     hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
-        jobs, tally = missing_jobs(run, players)
-        tally.remaining = len(jobs)
-        planned(len(jobs))
+        missing = Missing(run)
+        tally = Tally(remaining=missing.count, given_up=missing.given_up)
+        if max_tokens is not None:
+            tally.tokens = sum(map(tokens_of, run.episodes(failed=True)))
+            tally.exhausted = bool(missing.count) and tally.tokens >= max_tokens
+        planned(0 if tally.exhausted else missing.count)
         limit = concurrency or run.config.concurrency
         if any(player.serial for player in players.values()):
             limit = 1
@@ -231,6 +367,8 @@ def play_run(
 
         def record(episode: Episode) -> None:
             writer.append(episode)
+            if max_tokens is not None:
+                tally.tokens += tokens_of(episode)
             if episode.failure is None:
                 tally.finished += 1
                 tally.remaining -= 1
@@ -240,16 +378,28 @@ def play_run(
                 hook.playpen_episode_finished(run=run, episode=episode)
             finished(episode)
 
+        def affordable() -> Iterator[Unit]:
+            for unit in missing:
+                if max_tokens is not None and tally.tokens >= max_tokens:
+                    tally.exhausted = True
+                    return
+                yield unit
+
         async def sitting() -> None:
             async with AsyncExitStack() as stack:
                 for player in players.values():
                     stack.push_async_callback(player.close)
-                await rollout(_released(jobs), record, concurrency=limit)
+                games = SeatedGames(run.config, players)
+                jobs = (games.job(unit.instance, unit.episode) for unit in affordable())
+                await rollout(jobs, record, concurrency=limit, limits=run.config.limits)
 
         hook.playpen_run_started(run=run)
         try:
             with _rare_collections():
-                asyncio.run(sitting())
+                if executor is None:
+                    asyncio.run(sitting())
+                else:
+                    executor.play(run, affordable(), record, concurrency=limit)
         finally:
             hook.playpen_run_finished(run=run, completed=tally.remaining + tally.given_up == 0)
     return tally
@@ -270,10 +420,3 @@ def _rare_collections() -> Iterator[None]:
     finally:
         gc.set_threshold(*thresholds)
         gc.unfreeze()
-
-
-def _released(jobs: list[Job]) -> Iterator[Job]:
-    """The jobs in order, let go of as they are taken, so that memory does not grow."""
-    jobs.reverse()
-    while jobs:
-        yield jobs.pop()

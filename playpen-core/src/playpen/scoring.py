@@ -58,13 +58,40 @@ class GameScore(msgspec.Struct):
     unscored: int = 0
 
 
+class TokenCount(msgspec.Struct):
+    """Tokens that a player read and wrote, as far as it counts them: see `playpen.Reply`."""
+
+    prompt: int = 0
+    completion: int = 0
+
+
 class RunScore(msgspec.Struct):
-    """Scores of a run: `games` in name order, and the averages over games."""
+    """Scores of a run: `games` in name order, and the averages over games.
+
+    `tokens` holds what each player used, by label, failed attempts included.
+    """
 
     games: list[GameScore]
     played: float | None
     quality: float | None
     clemscore: float | None
+    tokens: dict[str, TokenCount] = {}
+
+
+def tokens_of(episode: Episode) -> int:
+    """Tokens that all players of an episode read and wrote, as far as they count them."""
+    replies = (said.reply for said in episode.replies())
+    return sum((reply.prompt_tokens or 0) + (reply.completion_tokens or 0) for reply in replies)
+
+
+def _add_tokens(tokens: dict[str, TokenCount], episode: Episode) -> None:
+    """Count an episode's tokens for the players of its roles, by label."""
+    for said in episode.replies():
+        prompt, completion = said.reply.prompt_tokens, said.reply.completion_tokens
+        if prompt is not None or completion is not None:
+            count = tokens.setdefault(episode.players.get(said.role, said.role), TokenCount())
+            count.prompt += prompt or 0
+            count.completion += completion or 0
 
 
 def score_game(
@@ -121,11 +148,13 @@ def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Ru
         episodes: failed attempts included.
         games: the games by name.
     """
+    tokens: dict[str, TokenCount] = {}
     rows: dict[str, list[dict[str, Any]]] = {}
     unscored: dict[str, int] = {}
     failures: dict[Key, str] = {}
     finished = set()
     for episode in episodes:
+        _add_tokens(tokens, episode)
         if episode.failure is not None:
             failures[episode.key] = episode.game
             continue
@@ -142,7 +171,7 @@ def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Ru
         if key not in finished:
             failed[name] = failed.get(name, 0) + 1
     names = rows.keys() | failed.keys() | unscored.keys()
-    return score_games(
+    score = score_games(
         score_game(
             name,
             rows.get(name, []),
@@ -151,6 +180,8 @@ def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Ru
         )
         for name in names
     )
+    score.tokens = tokens
+    return score
 
 
 def _mean(values: Sequence[float]) -> float:

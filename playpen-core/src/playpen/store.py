@@ -18,6 +18,7 @@ import msgspec
 from playpen.episode import Episode, Key, identity
 from playpen.errors import PlaypenError
 from playpen.instance import Experiment, Instance, content_hash
+from playpen.rollout import NO_LIMITS, Limits
 
 FORMAT = "playpen-run/1"
 MAX_ATTEMPTS = 3
@@ -39,6 +40,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
         prompts: per game, ``pack`` or ``imported``.
         rules: per game, the version of its rules.
         versions: Python, Playpen and the plug-ins' distributions.
+        limits: of every episode.
         instances: hash over the hashes of all instances in order, set by `Run.create`.
     """
 
@@ -56,6 +58,7 @@ class RunConfig(msgspec.Struct, kw_only=True):
     prompts: dict[str, str] = {}
     rules: dict[str, str] = {}
     versions: dict[str, str] = {}
+    limits: Limits = NO_LIMITS
     instances: str = ""
 
 

@@ -10,6 +10,7 @@ import click
 from click.shell_completion import CompletionItem
 
 from playpen.cli.names import (
+    complete_executors,
     complete_games,
     complete_players,
     complete_recipes,
@@ -22,10 +23,11 @@ if TYPE_CHECKING:
     import msgspec
     from rich.table import Table
 
-KINDS = ("games", "suites", "players", "trainers", "rewards", "recipes", "packs")
+KINDS = ("games", "suites", "players", "executors", "trainers", "rewards", "recipes", "packs")
 COMPLETED = {
     "trainer": complete_trainers,
     "player": complete_players,
+    "executor": complete_executors,
     "reward": complete_rewards,
     "recipe": complete_recipes,
 }
@@ -75,6 +77,9 @@ def _tables(kind: str) -> Iterator[Table | str]:
     elif kind == "players":
         for player, owner in _claims(plugins.players):
             rows.setdefault(owner, []).append((f"{player.scheme}:", player.summary))
+    elif kind == "executors":
+        for executor, owner in _claims(plugins.executors):
+            rows.setdefault(owner, []).append((f"{executor.scheme}:", executor.summary))
     elif kind == "trainers":
         for trainer, owner in _claims(plugins.trainers):
             rows.setdefault(owner, []).append((trainer.name, trainer.summary))
@@ -112,7 +117,7 @@ def _claims(table: dict[str, list[tuple[SpecT, str]]]) -> Iterator[tuple[SpecT, 
     "what",
     nargs=-1,
     required=True,
-    metavar="[game|trainer|player|reward|recipe] NAME",
+    metavar="[game|trainer|player|executor|reward|recipe] NAME",
     shell_complete=_shown,
 )
 @click.option("--schema", is_flag=True, help="Of a trainer's configuration: its JSON Schema.")
@@ -131,6 +136,7 @@ def show(what: tuple[str, ...], schema: bool, template: bool) -> None:
         "game": show_game,
         "trainer": show_trainer,
         "player": show_player,
+        "executor": show_executor,
         "reward": show_reward,
         "recipe": show_recipe,
     }
@@ -230,6 +236,15 @@ def show_player(name: str) -> None:
     scheme = name.rstrip(":")
     spec = plugins.find("player", plugins.players, scheme)
     kind = load(spec.path, what=f"the player {scheme}:", extra=spec.extra)
+    _show_options(f"{scheme}:TARGET", spec.summary, {"": kind.Options})
+
+
+def show_executor(name: str) -> None:
+    """The options of an executor."""
+    plugins = registry()
+    scheme = name.rstrip(":")
+    spec = plugins.find("executor", plugins.executors, scheme)
+    kind = load(spec.path, what=f"the executor {scheme}", extra=spec.extra)
     _show_options(f"{scheme}:TARGET", spec.summary, {"": kind.Options})
 
 

@@ -61,6 +61,13 @@ def complete_trainers(
     return _completed(registry().trainers, incomplete)
 
 
+def complete_executors(
+    ctx: click.Context, parameter: click.Parameter, incomplete: str
+) -> list[CompletionItem]:
+    """Names of the installed executors."""
+    return _completed(registry().executors, incomplete, after=":")
+
+
 def complete_rewards(
     ctx: click.Context, parameter: click.Parameter, incomplete: str
 ) -> list[CompletionItem]:

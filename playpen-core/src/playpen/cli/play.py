@@ -14,14 +14,27 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from playpen.cli.names import PlayerAssignment, complete_games
+from playpen.cli.names import PlayerAssignment, complete_executors, complete_games
 from playpen.instance import SPLITS
 from playpen.plugins import get_game, registry
 
 if TYPE_CHECKING:
     from playpen.instance import Instance
     from playpen.player import Player
+    from playpen.runner import Executor
     from playpen.store import Run
+
+
+budget = click.option(
+    "--max-tokens-total", "max_tokens", type=click.IntRange(min=1),
+    help="Begin no further episode once the run's players have used so many tokens.",
+)  # fmt: skip
+
+
+executed = click.option(
+    "--executor", metavar="SPEC", shell_complete=complete_executors,
+    help="Who plays, if not this process: ray:?workers=2 (see `playpen list executors`).",
+)  # fmt: skip
 
 
 @click.command()
@@ -54,6 +67,20 @@ if TYPE_CHECKING:
     help="Episodes in flight.",
 )  # fmt: skip
 @click.option(
+    "--reply-timeout", "reply_seconds", type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS", help="An episode fails if a reply takes longer; people have all the time.",
+)  # fmt: skip
+@click.option(
+    "--max-episode-replies", "episode_replies", type=click.IntRange(min=1),
+    help="Further replies of an episode are empty.",
+)  # fmt: skip
+@click.option(
+    "--max-episode-tokens", "episode_tokens", type=click.IntRange(min=1),
+    help="Tokens that all roles of an episode may write; further replies are empty.",
+)  # fmt: skip
+@budget
+@executed
+@click.option(
     "-o", "--output", type=click.Path(path_type=Path),
     help="Run directory; runs/<time>-<games> by default.",
 )  # fmt: skip
@@ -67,6 +94,11 @@ def play(
     selection: Path | None,
     seed: int,
     concurrency: int,
+    reply_seconds: float | None,
+    episode_replies: int | None,
+    episode_tokens: int | None,
+    max_tokens: int | None,
+    executor: str | None,
     output: Path | None,
 ) -> None:
     """Play GAMEs, record every episode, and show the scores.
@@ -78,7 +110,8 @@ def play(
     playpen play taboo wordle -p hf:HuggingFaceTB/SmolLM2-135M-Instruct -n 20
     playpen play taboo -p describer=program:oracle -p guesser=human: -n 1
     """
-    from playpen.runner import create_run, make_cast, make_players
+    from playpen.rollout import Limits
+    from playpen.runner import create_run, make_cast, make_executor, make_players
 
     given = click.get_current_context().get_parameter_source("split")
     if source and given is ParameterSource.COMMANDLINE:
@@ -89,6 +122,7 @@ def play(
         chosen = _selected(selection, chosen)
     cast = make_cast(players)
     made = make_players(cast.specs)
+    elsewhere = None if executor is None else make_executor(executor)
     with _new_directory(games) if output is None else contextlib.nullcontext(output) as folder:
         run = create_run(
             folder,
@@ -101,8 +135,10 @@ def play(
             source=source or "",
             command=sys.argv[1:],
             players=made,
+            limits=Limits(reply_seconds, episode_replies, episode_tokens),
+            elsewhere=elsewhere is not None,
         )
-    _play_on(run, made)
+    _play_on(run, made, max_tokens=max_tokens, executor=elsewhere)
 
 
 @contextlib.contextmanager
@@ -139,13 +175,17 @@ def _new_directory(games: tuple[str, ...]) -> Iterator[Path]:
 @click.command()
 @click.argument("run", type=click.Path(exists=True, file_okay=False))
 @click.option("--concurrency", type=click.IntRange(min=1), help="Instead of the run's own.")
-def resume(run: str, concurrency: int | None) -> None:
+@budget
+@executed
+def resume(run: str, concurrency: int | None, max_tokens: int | None, executor: str | None) -> None:
     """Play what is missing of a RUN, failed episodes included."""
-    from playpen.runner import make_players
+    from playpen.runner import make_executor, make_players
     from playpen.store import Run
 
     opened = Run.open(run)
-    _play_on(opened, make_players(opened.config.players), concurrency)
+    players = make_players(opened.config.players)
+    elsewhere = None if executor is None else make_executor(executor)
+    _play_on(opened, players, concurrency=concurrency, max_tokens=max_tokens, executor=elsewhere)
 
 
 def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
@@ -187,8 +227,18 @@ def choose_instances(
     return chosen
 
 
-def _play_on(run: Run, players: dict[str, Player], concurrency: int | None = None) -> None:
-    """Play a run with a live bar, then show the scores; exit code 1 if episodes failed."""
+def _play_on(
+    run: Run,
+    players: dict[str, Player],
+    *,
+    concurrency: int | None = None,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
+) -> None:
+    """Play a run with a live bar, then show the scores.
+
+    Exit code 1 if episodes failed, or if the token budget kept some from being played.
+    """
     from rich.console import Console
 
     from playpen.cli.runs import show_scores
@@ -207,19 +257,26 @@ def _play_on(run: Run, players: dict[str, Player], concurrency: int | None = Non
                 finished=progress.finished,
                 concurrency=concurrency,
                 players=players,
+                max_tokens=max_tokens,
+                executor=executor,
             )
     except KeyboardInterrupt:
         click.echo(f"Interrupted.  Continue with: playpen resume {name}", err=True)
         raise SystemExit(130) from None
-    if not (tally.finished or tally.failed):
+    if not (tally.finished or tally.failed or tally.exhausted):
         click.echo("Nothing was left to play.")
     show_scores(run, Console())
     click.echo(f"Recorded in {run.path}")
     click.echo(f"Read an episode with: playpen transcript {name} 1")
     if tally.failed or tally.given_up:
-        failures = {e.failure.message: None for e in run.episodes(failed=True) if e.failure}
-        for message in list(failures)[-3:]:
-            click.echo(inert(f"Failed: {message}", one_line=True), err=True)
+        failures: dict[str, list[str]] = {}
+        for episode in run.episodes(failed=True):
+            if episode.failure is not None:
+                failures.setdefault(episode.failure.message, []).append(episode.name)
+        for message, names in list(failures.items())[-3:]:
+            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+            line = f"Failed: {message} (episode {names[-1]}{others})"
+            click.echo(inert(line, one_line=True), err=True)
     if tally.given_up:
         click.echo(f"{tally.given_up} episodes failed too often and were given up.", err=True)
     if tally.failed:
@@ -227,5 +284,11 @@ def _play_on(run: Run, players: dict[str, Player], concurrency: int | None = Non
             f"{tally.failed} episodes failed.  Try them again with: playpen resume {name}",
             err=True,
         )
-    if tally.failed or tally.given_up:
+    if tally.exhausted and max_tokens is not None:
+        click.echo(
+            f"Stopped by the budget: {tally.tokens} of {max_tokens} tokens are used.  Continue "
+            f"with: playpen resume {name} --max-tokens-total {tally.tokens + max_tokens}",
+            err=True,
+        )
+    if tally.failed or tally.given_up or tally.exhausted:
         raise SystemExit(1)

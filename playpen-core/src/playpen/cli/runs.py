@@ -96,11 +96,15 @@ def score(run: str, as_json: bool) -> None:
 
 
 def show_scores(run: Run, console: Console) -> None:
-    """Score a run, write ``scores.json`` and print the table."""
+    """Score a run, write ``scores.json``, and print the table and the tokens used."""
+    from playpen.inert import inert
     from playpen.report.tables import score_table
 
     score = _scored(run)
     console.print(score_table(score))
+    for label, count in score.tokens.items():
+        line = f"Tokens of {label}: {count.prompt} read, {count.completion} written"
+        click.echo(inert(line, one_line=True))
     planned = sum(run.config.episodes.values())
     counted = sum(game.episodes + game.failed + game.unscored for game in score.games)
     if counted < planned:

@@ -1,0 +1,1 @@
+"""Where runs are played, beside this process."""
