@@ -5,6 +5,8 @@ BIN := $(VENV)/bin
 # vLLM's own: .venv and what vLLM adds to it.  TRL imports vLLM wherever it finds it.
 VLLM_VENV ?= .venv-vllm
 PURELIB := "import sysconfig; print(sysconfig.get_path('purelib'))"
+# Processes that share the tests, a file at a time.
+WORKERS ?= 2
 PACKAGES := playpen-core playpen-games-clembench playpen-trainers
 # Two OpenMP threads spin against each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
@@ -32,7 +34,7 @@ demo: $(VENV)/.installed  ## a tiny model learns a game of the pack (minutes, on
 	$(BIN)/playpen demo
 
 test: install  ## the test suite
-	$(BIN)/python -m pytest -m "not slow and not vllm"
+	$(BIN)/python -m pytest -m "not slow and not vllm" -n $(WORKERS) --dist loadfile
 
 test-all: install  ## the test suite with what is marked slow
 	$(BIN)/python -m pytest -m "not vllm"
@@ -59,7 +61,7 @@ format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 
 bench: install  ## benchmarks, side by side with clemcore
-	for name in startup overhead games grpo_step; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in startup overhead games grpo_step turns endurance; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 wheels: install  ## the three distributions as wheels, in dist/
 	for package in $(PACKAGES); do \
