@@ -96,7 +96,10 @@ def main() -> None:
     for name, part in (("first", found[:10]), ("last", found[-10:])):
         print(f"episodes/s, {name} tenth: {sum(part) / len(part):,.0f}")
     seen = [moment.memory for moment in moments]
-    print(f"memory, MiB: {seen[0]:.0f} before, {max(seen):.0f} at most, {seen[-1]:.0f} at the end")
+    print(
+        f"memory, MiB: {seen[0]:.0f} before what the game imports, {seen[1]:.0f} after the first "
+        f"hundredth, {max(seen):.0f} at most, {seen[-1]:.0f} at the end"
+    )
     draw(moments, picture)
 
 
