@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
@@ -182,6 +182,57 @@ def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Ru
     )
     score.tokens = tokens
     return score
+
+
+class Attempts(NamedTuple):
+    """What a player did on one instance, over all repeats.
+
+    Attributes:
+        episodes: that ended, aborted ones included.
+        played: that were not aborted.
+        scored: that have a main score.
+        total: sum of the main scores.
+        won: that were won.
+    """
+
+    episodes: float
+    played: float
+    scored: float
+    total: float
+    won: float = 0.0
+
+    @property
+    def value(self) -> float:
+        """Mean main score, where an episode without one counts as 0."""
+        return self.total / self.episodes
+
+
+Results: TypeAlias = dict[str, dict[str, Attempts]]
+"""Per game, what was done on each instance (by its hash)."""
+
+
+def results_of(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Results:
+    """What was done on each instance, by the flags and main scores that aggregates count.
+
+    Episodes that failed or that aggregates leave out are no attempts.
+
+    Args:
+        episodes: of any number of games.
+        games: the games by name.
+    """
+    found: Results = {}
+    for episode in episodes:
+        if episode.outcome is None or episode.outcome.unscored:
+            continue
+        scores = episode_scores(games[episode.game], episode)
+        main = scores["Main Score"]
+        scored = main is not None and not math.isnan(main)
+        played, won = not scores["Aborted"], bool(scores["Success"])
+        counts = (1, played, scored, main if scored else 0, won)
+        table = found.setdefault(episode.game, {})
+        before = table.get(episode.instance, Attempts(0, 0, 0, 0, 0))
+        table[episode.instance] = Attempts(*map(sum, zip(before, counts, strict=True)))
+    return found
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import msgspec
-from transformers import AutoTokenizer
+from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
 from playpen.conversation import Conversation, Reply
 from playpen.game import Game
@@ -113,6 +113,38 @@ class VllmPlayer(Player):
         self._target = local_checkpoint("vllm", target, options.revision) or target
         self._loaded: tuple[Engine, ChatFormat, Adapter | None] | None = None
 
+    @classmethod
+    def following(
+        cls,
+        target: str,
+        options: VllmOptions,
+        *,
+        tokenizer: PreTrainedTokenizerBase,
+        adapter: Path | None,
+        rank: int,
+    ) -> VllmPlayer:
+        """A player of a model that is being trained, as the adapter holds it that was saved last.
+
+        As long as one of them is open, the next one has the same engine.
+
+        Args:
+            target: what the training began with: a model, or an adapter of one.
+            options: of the player.
+            tokenizer: of the model, with its chat template.
+            adapter: directory of the adapter; `None` for the bare model.
+            rank: highest rank of the adapters that the engine is to run, sooner or later.
+
+        Raises:
+            PlayerError: the engine does not start, or the adapter cannot be loaded; says why.
+            SpecError: there is no such directory, or the tokenizer has no chat template.
+        """
+        player = cls(target, options)
+        source, revision, first = player._source()
+        rank = rank if first is None else max(rank, first.rank)
+        now = None if adapter is None else Adapter(adapter.resolve(), last_written(adapter), rank)
+        player._loaded = player._start(source, revision, tokenizer, now, rank)
+        return player
+
     def seat(self, game: Game, role: str) -> Player:
         """Start the engine, so that what is wrong shows before anything is played.
 
@@ -187,11 +219,11 @@ class VllmPlayer(Player):
         return {name: value for name, value in described.items() if value is not None}
 
     async def close(self) -> None:
-        """Let go of the engine; the last player of an engine ends it."""
+        """Let go of adapter and engine; the last player of an engine ends it."""
         if self._loaded is not None:
-            engine, _, _ = self._loaded
+            engine, _, adapter = self._loaded
             self._loaded = None
-            await asyncio.to_thread(release, engine)
+            await asyncio.to_thread(_let_go, engine, adapter)
 
     def _ready(self) -> tuple[Engine, ChatFormat, Adapter | None]:
         if self._loaded is None:
@@ -199,7 +231,6 @@ class VllmPlayer(Player):
         return self._loaded
 
     def _load(self) -> tuple[Engine, ChatFormat, Adapter | None]:
-        options = self._options
         source, revision, adapter = self._source()
         if isinstance(source, Path) and not any(source.glob("*.safetensors")):
             raise PlayerError(f"vllm:{self._target}: there are no weights in safetensors files")
@@ -212,6 +243,19 @@ class VllmPlayer(Player):
             )
         except Exception as error:  # transformers raises nearly everything here
             raise PlayerError(f"vllm:{self._target}: {cause(error)}") from error
+        return self._start(
+            source, revision, tokenizer, adapter, 0 if adapter is None else adapter.rank
+        )
+
+    def _start(
+        self,
+        source: Path | str,
+        revision: str | None,
+        tokenizer: PreTrainedTokenizerBase,
+        adapter: Adapter | None,
+        rank: int,
+    ) -> tuple[Engine, ChatFormat, Adapter | None]:
+        options = self._options
         chat = ChatFormat(tokenizer, chat_template=self._template)
         engine = acquire(
             Settings(
@@ -225,7 +269,7 @@ class VllmPlayer(Player):
                 quantization=options.quantization,
                 enforce_eager=options.enforce_eager,
                 max_num_seqs=options.max_num_seqs,
-                adapter_rank=0 if adapter is None else adapter.rank,
+                adapter_rank=rank,
                 cuts=options.temperature > 0 and (options.top_p < 1 or options.top_k > 0),
             )
         )
@@ -256,3 +300,9 @@ class VllmPlayer(Player):
         base = Path(config.base_model_name_or_path).expanduser()
         source = base if base.is_dir() else config.base_model_name_or_path
         return source, config.revision, Adapter(target.resolve(), last_written(target), rank)
+
+
+def _let_go(engine: Engine, adapter: Adapter | None) -> None:
+    if adapter is not None:
+        engine.unload_adapter(adapter)
+    release(engine)

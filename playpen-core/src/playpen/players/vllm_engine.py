@@ -20,9 +20,10 @@ import tempfile
 import textwrap
 import threading
 import weakref
+from collections import Counter
 from collections.abc import Collection, Coroutine, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext, suppress
 from multiprocessing import resource_tracker
 from pathlib import Path
 from typing import IO, Any, NamedTuple, TypeVar
@@ -110,6 +111,8 @@ class Engine:
         self.settings = settings
         self._numbers = itertools.count(1)
         self._adapters: dict[Adapter, int] = {}
+        self._adapter_users: Counter[Adapter] = Counter()
+        self._exchanging = threading.Lock()
         self._worker = _Worker(self.name, settings)
         weakref.finalize(self, self._worker.stop)
         config = self._worker.engine.vllm_config.model_config
@@ -125,18 +128,28 @@ class Engine:
         return self._worker.usable
 
     def load_adapter(self, adapter: Adapter) -> None:
-        """Load an adapter, so that what is wrong with it shows now.
+        """Load an adapter for one more user, so that what is wrong with it shows now.
 
         Raises:
             PlayerError: it does not fit the model, or vLLM does not support it.
         """
-        number = self._adapters.setdefault(adapter, next(self._numbers))
-        loading = self._worker.submit(self._worker.add_adapter(_lora_request(adapter, number)))
-        try:
-            loading.result()
-        except PlayerError:
-            del self._adapters[adapter]
-            raise
+        with self._exchanging:
+            # vLLM knows the keys and values that it keeps by the adapter's name: each has its own.
+            number = self._adapters.get(adapter) or next(self._numbers)
+            self._worker.submit(self._worker.add_adapter(_lora_request(adapter, number))).result()
+            self._adapters[adapter] = number
+            self._adapter_users[adapter] += 1
+
+    def unload_adapter(self, adapter: Adapter) -> None:
+        """Let go of an adapter; with its last user vLLM forgets it."""
+        with self._exchanging:
+            self._adapter_users[adapter] -= 1
+            if self._adapter_users[adapter]:
+                return
+            del self._adapter_users[adapter]
+            number = self._adapters.pop(adapter)
+            with suppress(PlayerError):  # an engine that does not run has forgotten it
+                self._worker.submit(self._worker.remove_adapter(number)).result()
 
     async def generate(
         self,
@@ -323,6 +336,10 @@ class _Worker:
     async def add_adapter(self, lora: Any) -> None:
         with self._request(f"the adapter {lora.lora_path} cannot be loaded"):
             await self.engine.add_lora(lora)
+
+    async def remove_adapter(self, number: int) -> None:
+        with self._request(f"the adapter {number} cannot be removed"):
+            await self.engine.remove_lora(number)
 
     @contextmanager
     def _request(self, what: str) -> Iterator[None]:

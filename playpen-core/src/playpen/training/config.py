@@ -133,6 +133,11 @@ class RolloutTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         concurrency: episodes in flight.
         temperature: of the learner's replies when it plays to learn.
         max_new_tokens: longest reply of the learner in tokens; its game's own limit if smaller.
+        engine: what plays the learner while it trains: transformers (``hf``), in this process and
+            with the weights as they are; or ``vllm``, in processes of its own, which is given the
+            adapter before each roll-out (of LoRA learners only, in a training of one process).
+        gpu_memory_utilization: share of the accelerator's memory that vLLM takes; the training has
+            the rest.
     """
 
     episodes: Positive | None = None
@@ -140,6 +145,8 @@ class RolloutTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     concurrency: Positive = 64
     temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
     max_new_tokens: Positive = 100
+    engine: Literal["hf", "vllm"] = "hf"
+    gpu_memory_utilization: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
 
 
 class EvalTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -1,0 +1,74 @@
+"""``playpen compare`` from runs to tables."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+from tests.core.command_line import good, refused
+
+from playpen.conversation import Conversation
+from playpen.plugins import get_game
+from playpen.scoring import Attempts, results_of
+from playpen.store import Run
+
+SELF = "program:tests.core.test_compare"
+
+
+def careless(conversation: Conversation) -> str:
+    """Breaks the rules of taboo in every third game."""
+    if int(conversation.instance, 16) % 3 == 0:
+        return "what?"
+    return "CLUE: nothing" if conversation.role == "describer" else "GUESS: nothing"
+
+
+def silent(conversation: Conversation) -> str:
+    """Breaks the rules at once."""
+    return ""
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("runs")
+    players = {
+        "oracle": "program:oracle",
+        "careless": f"{SELF}:careless",
+        "silent": f"{SELF}:silent",
+    }
+    for name, spec in players.items():
+        good("play", "taboo", "guesswhat", "-p", spec, "-n", "12", "-o", folder / name)
+    return {name: folder / name for name in players}
+
+
+def test_attempts_of_a_run(runs: dict[str, Path]) -> None:
+    run = Run.open(runs["careless"])
+    results = results_of(run.episodes(), {name: get_game(name) for name in ("taboo", "guesswhat")})
+    assert {name: len(table) for name, table in results.items()} == {"taboo": 12, "guesswhat": 12}
+    broken = [key for key in results["taboo"] if int(key, 16) % 3 == 0]
+    assert broken
+    for key, attempts in results["taboo"].items():
+        assert attempts == (Attempts(1, 0, 0, 0, 0) if key in broken else Attempts(1, 1, 1, 0, 0))
+
+
+def test_a_table_for_each_pair(runs: dict[str, Path]) -> None:
+    out = good("compare", runs["silent"], runs["careless"], runs["oracle"])
+    assert out.count("against") == 2
+    assert max(map(len, out.splitlines())) <= 80
+    [line] = [line for line in out.splitlines() if line.startswith("taboo") and "+0.0 .. " in line]
+    assert line.split()[1:3] == ["12", "+0.0"]
+
+
+def test_the_oracle_is_better(runs: dict[str, Path]) -> None:
+    found = json.loads(good("compare", runs["silent"], runs["oracle"], "--json"))
+    gains = {gain["game"]: gain for gain in found[str(runs["oracle"])]}
+    taboo = gains["taboo"]
+    assert taboo["instances"] == 12
+    assert taboo["difference"]["value"] > 50 and taboo["p"] < 0.001
+    # Nothing of the silent run was played, so format and skill have equal parts.
+    assert taboo["format"] == pytest.approx(taboo["skill"])
+    assert taboo["format"] + taboo["skill"] == pytest.approx(taboo["difference"]["value"])
+
+
+def test_wrong_calls(runs: dict[str, Path]) -> None:
+    assert "at least two runs" in refused("compare", runs["oracle"])
