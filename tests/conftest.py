@@ -11,7 +11,12 @@ os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 import signal
 from pathlib import Path
 
+import hypothesis
 import pytest
+
+# How long an example takes says nothing on a busy machine.
+hypothesis.settings.register_profile("untimed", deadline=None)
+hypothesis.settings.load_profile("untimed")
 
 # A shell that starts the tests in the background has interrupts ignored, and some tests press one.
 signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -254,21 +254,32 @@ def _stops(model: PreTrainedModel) -> frozenset[int]:
 
 
 def _work(batch: _Batch, inbox: SimpleQueue[Request | None], name: str) -> None:
-    """Generate for whoever waits until `None` arrives: the body of the worker thread."""
+    """Generate for whoever waits until `None` arrives: the body of the worker thread.
+
+    A batch that begins anew waits for requests as long as they come one after the other: those of
+    replies that ended together would otherwise go on out of step, in more and smaller passes.
+    """
     waiting: deque[Request] = deque()
     while True:
+        idle = not (waiting or batch.rows)
         try:
+            arrived = inbox.get(block=idle)
             while True:
-                arrived = inbox.get(block=not (waiting or batch.rows))
                 if arrived is None:
                     for request in [*waiting, *batch.rows]:
                         request.resolve(PlayerError(f"hf:{name} was closed"))
                     del _workers[threading.current_thread()]
                     return
                 waiting.append(arrived)
+                gathering = idle and len(waiting) < arrived.batch_size
+                arrived = inbox.get(timeout=_GATHERING) if gathering else inbox.get(block=False)
         except Empty:
             pass
         batch.serve(waiting, name)
+
+
+_GATHERING = 0.002
+"""Seconds without a request after which a new batch begins."""
 
 
 def _failure(error: Exception) -> str:
