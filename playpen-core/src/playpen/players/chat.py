@@ -9,6 +9,7 @@ say) the whole conversation is rendered anew and begins a new row.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from typing import Any, NamedTuple
 
 from playpen.conversation import Message, TokenTrace
@@ -69,6 +70,9 @@ class ChatFormat:
         added = tokenizer.added_tokens_decoder
         self._special = {token_id for token_id, token in added.items() if token.special}
         self._special.update(tokenizer.all_special_ids)
+        # Each turn renders again what the turn before has rendered, and what began the row.
+        self._rendered = lru_cache(_REMEMBERED)(self._render_anew)
+        self._encoded = lru_cache(_REMEMBERED)(self._encode)
         self._markers = [str(added[token_id]) for token_id in self._special if token_id in added]
         try:
             self.opening, self._lead, self._close = self._examine_template()
@@ -207,12 +211,15 @@ class ChatFormat:
 
     def _render(self, messages: Sequence[Message], *, answer: bool = False) -> str:
         """The chat as text; with `answer`, open for the assistant's reply."""
+        return self._rendered(tuple(map(_readable, messages)), answer)
+
+    def _render_anew(self, chat: tuple[_Readable, ...], answer: bool) -> str:
         try:
-            return self._apply([_as_generated(m) for m in messages], answer)
+            return self._apply([_as_generated(m) for m in chat], answer)
         except Exception as error:  # a template can raise anything
             # gpt-oss refuses raw replies: it wants reasoning in a field of its own.
             try:
-                return self._apply([_taken_apart(m) for m in messages], answer)
+                return self._apply([_taken_apart(m) for m in chat], answer)
             except Exception:
                 raise PlayerError(f"the chat template refuses the chat: {error}") from None
 
@@ -228,12 +235,19 @@ class ChatFormat:
 
     def _ids(self, text: str) -> list[int]:
         """Ids of a rendered text; the template has put in the special tokens already."""
+        return list(self._encoded(text))
+
+    def _encode(self, text: str) -> tuple[int, ...]:
         try:
             ids: list[int] = self.tokenizer.encode(text, add_special_tokens=False)
         except (TypeError, UnicodeEncodeError):  # half a surrogate pair, which no tokenizer reads
             readable = text.encode("utf-8", "replace").decode("utf-8")
             ids = self.tokenizer.encode(readable, add_special_tokens=False)
-        return ids
+        return tuple(ids)
+
+
+_REMEMBERED = 4096
+"""Chats, rendered and as ids: two for each of the episodes in flight are enough."""
 
 
 def _trace_of(message: Message) -> TokenTrace | None:
@@ -250,16 +264,31 @@ def _last_traced(messages: Sequence[Message]) -> int | None:
     return None
 
 
-def _as_generated(message: Message) -> dict[str, str]:
-    text = message.content if message.reply is None else message.reply.generated
-    return {"role": message.role, "content": text}
+class _Readable(NamedTuple):
+    """What a chat template can read of a message."""
+
+    role: str
+    generated: str
+    content: str
+    reasoning: str | None
 
 
-def _taken_apart(message: Message) -> dict[str, str]:
+def _readable(message: Message) -> _Readable:
+    reply = message.reply
+    if reply is None:
+        return _Readable(message.role, message.content, message.content, None)
+    return _Readable(message.role, reply.generated, message.content, reply.reasoning)
+
+
+def _as_generated(message: _Readable) -> dict[str, str]:
+    return {"role": message.role, "content": message.generated}
+
+
+def _taken_apart(message: _Readable) -> dict[str, str]:
     chat = {"role": message.role, "content": message.content}
-    if message.reply is not None and message.reply.reasoning:
+    if message.reasoning:
         # Templates do not agree on the field's name.
-        chat["reasoning_content"] = chat["thinking"] = message.reply.reasoning
+        chat["reasoning_content"] = chat["thinking"] = message.reasoning
     return chat
 
 

@@ -94,7 +94,8 @@ class VllmPlayer(Player):
     Where those processes are spawned (on a CPU, or if CUDA is in use already) a script of yours
     is imported by them: keep what it does under ``if __name__ == "__main__":``.
 
-    What vLLM writes is kept from the terminal unless ``VLLM_LOGGING_LEVEL`` is set.
+    What vLLM writes is kept from the terminal unless ``VLLM_LOGGING_LEVEL`` is set to another
+    level than ``ERROR``.
 
     The same seed gives the same ids as long as nothing else is generated meanwhile: the rounding
     of a batch depends on its shape.

@@ -382,7 +382,7 @@ class _Worker:
 
     def _start(self) -> Any:
         """Start vLLM in this thread, without its noise unless the user asked for it."""
-        if "VLLM_LOGGING_LEVEL" not in os.environ:
+        if os.environ.get("VLLM_LOGGING_LEVEL", "ERROR") == "ERROR":  # TRL sets it to that
             # Unlinked: it lives as long as the processes that write to it.
             self._log = tempfile.TemporaryFile()  # noqa: SIM115
         os.environ["VLLM_NO_USAGE_STATS"] = "1"
