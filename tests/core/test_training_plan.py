@@ -225,7 +225,8 @@ EARLY: list[tuple[str, str | None, str]] = [
         "pair",
         "rollout.sede=1",
         "train.toml: unknown key 'rollout.sede'; did you mean 'seed'? "
-        "Known: concurrency, episodes, max_new_tokens, seed, temperature.",
+        "Known: concurrency, engine, episodes, gpu_memory_utilization, max_new_tokens, seed, "
+        "temperature.",
     ),
     (
         "pair",

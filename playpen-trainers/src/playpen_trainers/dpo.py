@@ -189,6 +189,7 @@ class DPO(Trainer):
         )
         args = self._arguments(run)
         seating = Seating(run)
+        learner = seating.follow(learner, options.lora_r)
         try:
             numbers, rows = kept(
                 run.output / "pairs.jsonl",

@@ -26,6 +26,7 @@ from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.collapse import CollapseWatch, repeated
 from playpen_trainers.credit import Baseline, Credit, Graded, RunningBaselines, Scale, advantages
 from playpen_trainers.data import OnlineRow, online_rows
+from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts
 from playpen_trainers.optimisation import (
@@ -374,6 +375,7 @@ class GRPO(Trainer):
         if options.max_steps <= 0:
             raise ConfigError(f"trainer.max_steps = {options.max_steps}: write a positive number")
         check_optimiser(options)
+        check_engine(run, options)
         require_partner(run.config)
         check_partners(run.config)
         run.rewards()
@@ -417,6 +419,7 @@ class GRPO(Trainer):
             *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
         )
         seating = Seating(run)
+        learner = seating.follow(learner, options.lora_r)
         groups = self._groups()
         situations = Situations(run, groups)
         partners = Partners(run, learner, seating)

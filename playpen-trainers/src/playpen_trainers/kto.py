@@ -157,6 +157,7 @@ class KTO(Trainer):
             *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
         )
         seating = Seating(run)
+        learner = seating.follow(learner, options.lora_r)
         try:
             args = self._arguments(run)
             numbers, rows = kept(

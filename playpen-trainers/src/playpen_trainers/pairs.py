@@ -28,6 +28,7 @@ from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
+from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
 from playpen_trainers.seats import Seating, player_of
@@ -76,6 +77,7 @@ def check_source(run: TrainingRun, options: PreferenceOptions) -> None:
     """
     check_learner(run.learner)
     check_optimiser(options)
+    check_engine(run, options)
     run.rewards()
     if not run.config.data.runs:
         require_partner(run.config)

@@ -32,7 +32,8 @@ class Partners(TrainerCallback):
     """The pool of partners, saved with the run.
 
     In a share of the groups one of the roles that the learner could hold goes to a partner; the
-    learner's part is then trained on, the partner's is not.
+    learner's part is then trained on, the partner's is not.  Snapshots play with transformers,
+    whatever engine plays the learner.
     """
 
     name = "partners"

@@ -320,7 +320,7 @@ class _Training:
                 *source, self._options.dtype, four_bits=self._options.load_in_4bit
             )
             learner.model.to(processes().device)
-            self._loaded = number, learner
+            self._loaded = number, self._seating.follow(learner, self._options.lora_r)
         return self._loaded[1]
 
     def _save_start(self) -> Path:

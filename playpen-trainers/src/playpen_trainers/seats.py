@@ -17,6 +17,7 @@ from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, load_check
 from playpen.plugins import make_player, resolve_spec
 from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.following import Follower
 from playpen_trainers.learner import Learner
 
 LEARNER = "learner"
@@ -25,8 +26,16 @@ LEARNER = "learner"
 ResultT = TypeVar("ResultT")
 
 
-def player_of(model: Any, learner: Learner, options: HuggingFaceOptions) -> HuggingFacePlayer:
-    """The learner as a player, with its weights as they are at each step."""
+def player_of(model: Any, learner: Learner, options: HuggingFaceOptions) -> Player:
+    """The learner as a player, with its weights as they are at each step.
+
+    With a follower, as they are now: ask again after each step.
+
+    Raises:
+        PlayerError: the follower cannot play; says why.
+    """
+    if learner.follower is not None:
+        return learner.follower.player(model, learner, options)
     return HuggingFacePlayer.over(model, learner.tokenizer, options)
 
 
@@ -99,7 +108,22 @@ class Seating:
         self._guests: dict[str, Player] = {}
         self._concurrency = run.config.rollout.concurrency
         self._seed = run.config.rollout.seed
+        self._run = run
+        self._follower: Follower | None = None
         self.loop = PlayLoop()
+
+    def follow(self, learner: Learner, rank: int) -> Learner:
+        """The learner as ``[rollout] engine`` has it played, until this is closed.
+
+        Args:
+            learner: as it was loaded.
+            rank: of the adapter that it gets; 0 if it gets none.
+        """
+        if self._run.config.rollout.engine == "hf":
+            return learner
+        if self._follower is None:
+            self._follower = Follower(self._run, rank, self.loop)
+        return learner._replace(follower=self._follower)
 
     def learned(self, game: Game) -> list[str]:
         """The roles of a game that the learner holds."""
@@ -160,9 +184,11 @@ class Seating:
             self.loop.run(self._guests.pop(spec).close())
 
     def close(self) -> None:
-        """Release all guests and the loop."""
+        """Release all guests, who follows the learner, and the loop."""
         for spec in list(self._guests):
             self.dismiss(spec)
+        if self._follower is not None:
+            self._follower.close()
         self.loop.close()
 
     def _the_teacher(self) -> Player:

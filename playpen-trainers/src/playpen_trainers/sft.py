@@ -20,6 +20,7 @@ from playpen_trainers.data import (
     imitation_rows,
     read_chats,
 )
+from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import (
     OptimiserOptions,
@@ -82,6 +83,7 @@ class SFT(Trainer):
             counts = {"episodes": len(demonstrations), "rows": len(rows)}
             run.log(0, counts | ({"chat_rows": len(chats)} if chats else {}))
         seating = Seating(run)
+        learner = seating.follow(learner, self.options.lora_r)
         validation = Validation(run, learner, seating)
         try:
             tuned = fine_tune([*rows, *chats], learner, self.options, run, start, validation)
@@ -99,6 +101,7 @@ def check_supervised(options: SFTOptions, run: TrainingRun) -> None:
     """
     check_learner(run.learner)
     check_optimiser(options)
+    check_engine(run, options)
     if options.packing and options.max_length is None:
         raise ConfigError(
             "trainer.packing = true: say how long packed sequences are with trainer.max_length"
