@@ -494,6 +494,7 @@ def test_training_records_the_resolved_configuration_and_tells_the_observers(
     }  # fmt: skip
     assert stored["config"]["rollout"] == {
         "episodes": None, "seed": 0, "concurrency": 64, "temperature": 1.0, "max_new_tokens": 100,
+        "engine": "hf", "gpu_memory_utilization": 0.3,
     }  # fmt: skip
     (line,) = (tmp_path / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line) == {"step": 0, "demonstrations": 6, "steps": 3}

@@ -22,12 +22,13 @@ if TYPE_CHECKING:
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 @click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
 def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
-    """Compare RUNs with the first one, on the instances that both have played.
+    """Tell how sure the difference between RUNs is.
 
-    Per game: the difference in the mean main score (an aborted episode counts as 0) with its 95 %
-    interval, p of a permutation test and the same corrected for the number of games (Holm), the
-    difference that such a comparison would find in 80 % of cases, and how much of it is due to
-    format (fewer aborts) and to skill.
+    Each is compared with the first one, on the instances that both have played.  Per game: the
+    difference in the mean main score (an aborted episode counts as 0) with its 95 % interval, p of
+    a permutation test corrected for the number of games (Holm), the difference that such a
+    comparison would find in 80 % of cases, and how much of it is due to format (fewer aborts) and
+    to skill.
     """
     from rich.console import Console
 
