@@ -73,15 +73,17 @@ def tiny_tokenizer(template: str | None = PLAIN) -> PreTrainedTokenizerFast:
     return wrapped
 
 
-def tiny_model(vocabulary: int, *, seed: int = 0, positions: int = 512) -> LlamaForCausalLM:
-    """A random Llama of about 60 thousand parameters, the same for the same seed."""
+def tiny_model(
+    vocabulary: int, *, seed: int = 0, positions: int = 512, hidden: int = 32, heads: int = 4
+) -> LlamaForCausalLM:
+    """A random Llama of about 60 thousand parameters, the same for the same seed and sizes."""
     config = LlamaConfig(
         vocab_size=vocabulary,
-        hidden_size=32,
-        intermediate_size=64,
+        hidden_size=hidden,
+        intermediate_size=2 * hidden,
         num_hidden_layers=2,
-        num_attention_heads=4,
-        num_key_value_heads=2,
+        num_attention_heads=heads,
+        num_key_value_heads=heads // 2,
         max_position_embeddings=positions,
         # With the usual 0.02 all logits are nearly equal, and everything looks the same.
         initializer_range=0.2,

@@ -18,15 +18,15 @@ from typing import Any
 
 import pytest
 import transformers
-from tests.vllm.talks import (
+from tests.core.model_play import (
     Talk,
-    check_fed,
     check_logprobs,
     conversation,
     generated,
     instances,
     replies,
 )
+from tests.vllm.talks import check_fed
 
 from playpen import get_game, ready_instances, replay
 from playpen.player import Player

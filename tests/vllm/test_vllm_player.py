@@ -18,11 +18,8 @@ import psutil
 import pytest
 import torch
 import transformers
-from tests.core.tiny_model import SPECIAL_TOKENS
-from tests.vllm.small_models import save_small_model
-from tests.vllm.talks import (
+from tests.core.model_play import (
     Talk,
-    check_fed,
     check_logprobs,
     conversation,
     generated,
@@ -31,6 +28,9 @@ from tests.vllm.talks import (
     replies,
     rows_of,
 )
+from tests.core.tiny_model import SPECIAL_TOKENS
+from tests.vllm.small_models import save_small_model
+from tests.vllm.talks import check_fed
 
 from playpen.conversation import Message
 from playpen.player import PlayerError, SpecError

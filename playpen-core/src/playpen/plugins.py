@@ -38,6 +38,8 @@ RECIPE = "recipe:"
 """What the name of a configuration begins with that a distribution ships."""
 
 SpecT = TypeVar("SpecT", GameSpec, PlayerSpec, ExecutorSpec, TrainerSpec, RewardSpec, RecipeSpec)
+PlacedT = TypeVar("PlacedT", PlayerSpec, ExecutorSpec)
+MadeT = TypeVar("MadeT")
 
 
 class PluginError(PlaypenError, LookupError):
@@ -254,16 +256,37 @@ def make_player(text: str) -> Player:
         SpecError: malformed spec, unknown or wrong option.
     """
     spec = resolve_spec(text)
-    plugins = registry()
-    kind = plugins.find("player", plugins.players, spec.scheme)
-    cls = load(kind.path, what=f"the player {kind.scheme}:", extra=kind.extra)
-    if not (isinstance(cls, type) and issubclass(cls, Player)):
+    return make_named("player", registry().players, spec, Player)
+
+
+def make_named(
+    kind: str,
+    table: dict[str, list[tuple[PlacedT, str]]],
+    spec: SpecString,
+    base: type[MadeT],
+) -> MadeT:
+    """Make what a spec string names, with its target and its typed options.
+
+    Args:
+        kind: what it is, in messages.
+        table: what the plug-ins bring of the kind.
+        spec: which one, and how.
+        base: what its class must be a subclass of.
+
+    Raises:
+        PluginError: unknown scheme (with a suggestion), missing extra, or not such a class.
+        SpecError: unknown or wrong option.
+    """
+    found = registry().find(kind, table, spec.scheme)
+    what = f"the {kind} {found.scheme}:"
+    cls = load(found.path, what=what, extra=found.extra)
+    if not (isinstance(cls, type) and issubclass(cls, base)):
         raise PluginError(
-            f"the player {kind.scheme}: {kind.path} is not a subclass of playpen.Player"
+            f"{what} {found.path} is not a subclass of {base.__module__}.{base.__name__}"
         )
     make: Any = cls
-    player: Player = make(spec.target, parse_options(spec, cls.Options))
-    return player
+    made: MadeT = make(spec.target, parse_options(spec, make.Options))
+    return made
 
 
 def read_recipe(name: str) -> str:

@@ -16,12 +16,11 @@ import msgspec
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.player import NoOptions, Player, parse_options, parse_spec
+from playpen.player import NoOptions, Player, parse_spec
 from playpen.plugins import (
     CORE,
-    PluginError,
     get_game,
-    load,
+    make_named,
     make_player,
     registry,
     resolve_spec,
@@ -297,13 +296,7 @@ def make_executor(text: str) -> Executor:
     if ":" not in name:  # it may be left out where no target follows it
         name += ":"
     spec = parse_spec(f"{name}{mark}{options}")
-    plugins = registry()
-    kind = plugins.find("executor", plugins.executors, spec.scheme)
-    cls = load(kind.path, what=f"the executor {kind.scheme}", extra=kind.extra)
-    if not (isinstance(cls, type) and issubclass(cls, Executor)):
-        raise PluginError(f"{kind.path} is not a subclass of playpen.runner.Executor")
-    executor: Executor = cls(spec.target, parse_options(spec, cls.Options))
-    return executor
+    return make_named("executor", registry().executors, spec, Executor)
 
 
 class SeatedGames:
