@@ -132,3 +132,14 @@ def test_failed_attempts_use_up_the_budget_too(server: FaultServer) -> None:
     attempts = list(Run.open("out").episodes(failed=True))
     assert 0 < len(attempts) < 50
     assert all(episode.failure is not None for episode in attempts)
+
+
+def test_an_evaluation_stops_at_its_budget_and_goes_on(server: FaultServer) -> None:
+    call = ("eval", server.spec("a"), "--games", "taboo", "-o", "out", "--concurrency", "2")
+    stopped = playpen(*call, "--max-tokens-total", "500")
+    assert stopped.code == 1 and "Stopped by the budget" in stopped.err
+    run = Run.open("out/runs/games")
+    played = sum(1 for _ in run.episodes())
+    assert 0 < played < sum(run.config.episodes.values())
+    assert "*" not in good(*call, "--max-tokens-total", "100000000")
+    assert sum(1 for _ in run.episodes()) == sum(run.config.episodes.values())

@@ -95,6 +95,7 @@ def create_run(
     cast: Cast,
     *,
     episodes: int | None = None,
+    repeats: int = 1,
     seed: int = 0,
     concurrency: int = 64,
     split: str | None = None,
@@ -110,7 +111,8 @@ def create_run(
         path: the directory to make.
         instances: per game, what to play on.
         cast: who plays.
-        episodes: per game; one per instance if `None`, else instances cycle as repeats.
+        episodes: per game; instances cycle as repeats.
+        repeats: how often each instance is played where `episodes` is `None`.
         seed: of chance moves and sampling.
         concurrency: episodes in flight.
         split: the split that the instances are of.
@@ -141,7 +143,8 @@ def create_run(
         players=cast.specs,
         assignments=assignments,
         episodes={
-            name: len(found) if episodes is None else episodes for name, found in instances.items()
+            name: repeats * len(found) if episodes is None else episodes
+            for name, found in instances.items()
         },
         split=split,
         source=source,

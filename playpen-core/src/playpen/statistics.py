@@ -72,8 +72,14 @@ def score_intervals(
         parts.append(_averages(np.stack(sums, axis=1)))
     drawn = np.concatenate(parts)
     tail = (1 - level) / 2
-    low, high = np.nanquantile(drawn, [tail, 1 - tail], axis=0)
+    low, high = (_quantiles(drawn, at) for at in (tail, 1 - tail))
     return Scores(*(Interval(*map(float, found)) for found in zip(exact, low, high, strict=True)))
+
+
+def _quantiles(drawn: Array, at: float) -> Array:
+    """The quantile of each column, without the draws that have no number; `nan` if none has."""
+    columns = (column[~np.isnan(column)] for column in drawn.T)
+    return np.array([np.quantile(c, at) if len(c) else np.nan for c in columns])
 
 
 def _resampled(counts: Array, resamples: int, rng: np.random.Generator) -> Array:
@@ -91,11 +97,13 @@ def _averages(sums: Array) -> Array:
     clemscore.md, section 4).
     """
     episodes, played, scored, total = (sums[..., column] for column in range(4))
+    share = 100 * (played / episodes).mean(axis=-1)
     with np.errstate(invalid="ignore", divide="ignore"):
-        share = 100 * (played / episodes).mean(axis=-1)
-        quality = np.nanmean(np.where(scored > 0, total / scored, np.nan), axis=-1)
+        qualities = np.where(scored > 0, total / scored, 0)
+        quality = qualities.sum(axis=-1) / (scored > 0).sum(axis=-1)  # nan if no game has one
+    clemscore = share * np.nan_to_num(quality) / 100
     unbiased = (total / episodes).mean(axis=-1)
-    return np.stack([share, quality, share * quality / 100, unbiased], axis=-1)
+    return np.stack([share, quality, clemscore, unbiased], axis=-1)
 
 
 # --- comparing two players -----------------------------------------------------------------------

@@ -181,7 +181,7 @@ class Run:
         found: list[Instance] = []
         if not file.exists():
             raise RunError(f"{file} is missing; the run cannot go on without it")
-        for number, line in _lines(file):
+        for number, line in numbered_lines(file):
             try:
                 record = _line_decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -217,16 +217,31 @@ class Run:
             failed: also give attempts that failed.
 
         Raises:
-            RunError: a line is damaged (a torn last line is not: it was never finished).
+            RunError: a line is damaged (a torn last line is not: it was never finished), or an
+                episode is there twice.
         """
         file = self.path / "episodes.jsonl"
-        for number, line in _lines(file):
+        finished: dict[int, int] = {}  # hashes of identities, since those are long
+        for number, line in numbered_lines(file):
             try:
                 episode = _episode_decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise RunError(f"{file}, line {number}: damaged: {error}") from None
+                raise self._damaged(number, f"damaged: {error}") from None
+            if episode.failure is None:
+                first = finished.setdefault(hash(episode.key), number)
+                if first != number:
+                    raise self._damaged(
+                        number, f"{episode.name} is recorded in line {first} already"
+                    )
             if failed or episode.failure is None:
                 yield episode
+
+    def _damaged(self, line: int, reason: str) -> RunError:
+        """What is wrong with a line of the episodes, and what to do."""
+        return RunError(
+            f"{self.path / 'episodes.jsonl'}, line {line}: {reason}; `playpen resume {self.path} "
+            "--repair` moves such lines to episodes.damaged and plays what is missing then"
+        )
 
     def progress(self) -> Progress:
         """Which units of work are done, and how often others failed.
@@ -237,11 +252,11 @@ class Run:
         done: set[Key] = set()
         attempts: dict[Key, int] = {}
         file = self.path / "episodes.jsonl"
-        for number, line in _lines(file):
+        for number, line in numbered_lines(file):
             try:
                 entry = _key_decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise RunError(f"{file}, line {number}: damaged: {error}") from None
+                raise self._damaged(number, f"damaged: {error}") from None
             if entry.failure is None:
                 done.add(entry.key)
                 attempts.pop(entry.key, None)
@@ -325,7 +340,7 @@ class EpisodeWriter:
             os.write(self._file, b"\n")
 
 
-def _lines(file: Path) -> Iterator[tuple[int, bytes]]:
+def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
     """Complete lines of a file with their numbers; a missing file has none."""
     try:
         with file.open("rb") as stream:

@@ -11,7 +11,7 @@ from typing import NoReturn
 
 import click
 
-from playpen.cli import compare, exchange, instances, listing, play, runs, train
+from playpen.cli import compare, evaluate, exchange, instances, listing, play, runs, train
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
@@ -42,6 +42,7 @@ for command in (
     play.resume,
     runs.replay,
     runs.score,
+    evaluate.evaluate,
     compare.compare,
     runs.transcript,
     exchange.import_run,

@@ -17,7 +17,7 @@ SHOWN = 5
 
 
 @click.command("import-run")
-@click.argument("path", type=click.Path(exists=True, file_okay=False, path_type=Path))
+@click.argument("path", type=click.Path(exists=True, path_type=Path))
 @click.option(
     "-o", "--output", type=click.Path(path_type=Path), required=True,
     help="Run directory; with several model folders, the directory of their runs.",
@@ -27,18 +27,24 @@ SHOWN = 5
     type=click.Path(exists=True, dir_okay=False, path_type=Path),
     help="Instances file, for experiments whose experiment.json is missing.  Repeatable.",
 )  # fmt: skip
-def import_run(path: Path, output: Path, files: tuple[Path, ...]) -> None:
+@click.option("--name", help="Of the player; for files with one episode a line.")
+def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | None) -> None:
     """Make a run of clemcore's results.
 
     The episodes in PATH are played again.  Takes results of clemcore 2.x to 3.7, whole or in
-    part; each model folder becomes a run.  What clemcore recorded is kept in recorded.jsonl.  Exit
+    part; each model folder becomes a run.  What clemcore recorded is kept in recorded.jsonl.  Also
+    takes recordings with one episode a line (.jsonl, .jsonl.gz), a file or a folder of them.  Exit
     code 1 if an episode has no outcome, a score differs from the recorded one, or a game is not
     installed.
     """
     from playpen.inert import inert
     from playpen.interop.clemcore.importing import import_results
+    from playpen.interop.clemcore.lines import import_recordings, recording_files
 
-    imported = import_results(path, output, instances=files, command=sys.argv[1:])
+    if recording_files(path):
+        imported = import_recordings(path, output, model=name, command=sys.argv[1:])
+    else:
+        imported = import_results(path, output, instances=files, command=sys.argv[1:])
     for run in imported.runs:
         _report(run)
     for game in imported.left_out:

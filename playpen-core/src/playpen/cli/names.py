@@ -14,8 +14,9 @@ from playpen.plugins import RECIPE, SpecT, registry
 
 if TYPE_CHECKING:
     _AssignmentType = click.ParamType[tuple[str | None, str]]
+    _NamesType = click.ParamType[list[str]]
 else:  # older versions of click have no type parameter here
-    _AssignmentType = click.ParamType
+    _AssignmentType = _NamesType = click.ParamType
 
 _ROLE = re.compile(r"([A-Za-z_][A-Za-z0-9_-]*)=(.+)", re.DOTALL)
 ELSEWHERE = {"demo": "playpen-trainers playpen-games-clembench"}
@@ -149,3 +150,31 @@ class PlayerAssignment(_AssignmentType):
     ) -> list[CompletionItem]:
         """Complete the scheme."""
         return complete_players(ctx, param, incomplete)
+
+
+class GameList(_NamesType):
+    """Names of games, separated by commas; ``suite:NAME`` stands for all games of a suite."""
+
+    name = "GAME,..."
+
+    def convert(
+        self,
+        value: str | list[str],
+        param: click.Parameter | None,
+        ctx: click.Context | None,
+    ) -> list[str]:
+        """Split, and check that the games are installed."""
+        if isinstance(value, list):
+            return value
+        plugins = registry()
+        names = plugins.expand(name.strip() for name in value.split(",") if name.strip())
+        for name in names:
+            plugins.find("game", plugins.games, name)
+        return names
+
+    def shell_complete(
+        self, ctx: click.Context, param: click.Parameter, incomplete: str
+    ) -> list[CompletionItem]:
+        """Complete the last name."""
+        before, comma, start = incomplete.rpartition(",")
+        return _completed(registry().games, start, f"{before}{comma}")

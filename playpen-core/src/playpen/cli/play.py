@@ -177,15 +177,36 @@ def _new_directory(games: tuple[str, ...]) -> Iterator[Path]:
 @click.option("--concurrency", type=click.IntRange(min=1), help="Instead of the run's own.")
 @budget
 @executed
-def resume(run: str, concurrency: int | None, max_tokens: int | None, executor: str | None) -> None:
+@click.option("--repair", is_flag=True, help="First move damaged lines to episodes.damaged.")
+def resume(
+    run: str,
+    concurrency: int | None,
+    max_tokens: int | None,
+    executor: str | None,
+    repair: bool,
+) -> None:
     """Play what is missing of a RUN, failed episodes included."""
     from playpen.runner import make_executor, make_players
     from playpen.store import Run
 
     opened = Run.open(run)
+    if repair:
+        _repair(opened)
     players = make_players(opened.config.players)
     elsewhere = None if executor is None else make_executor(executor)
     _play_on(opened, players, concurrency=concurrency, max_tokens=max_tokens, executor=elsewhere)
+
+
+def _repair(run: Run) -> None:
+    """Move the lines that cannot be counted aside, and say which."""
+    from playpen.coverage import faults_of, set_aside
+    from playpen.inert import inert
+
+    faults = faults_of(run)
+    if faults:
+        set_aside(run, faults)
+    for line, reason in faults:
+        click.echo(inert(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
 
 
 def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, list[Instance]]:

@@ -36,6 +36,7 @@ class Recording(msgspec.Struct):
     experiment_config: dict[str, Any] = {}
     experiment: str = ""
     game_id: int | str | None = None
+    players: dict[str, dict[str, Any]] = {}
     turns: list[list[dict[str, Any]]] = []
     episode_scores: dict[str, Any] = {}
 
@@ -119,12 +120,7 @@ def replay_recording(game: Game, recording: Recording) -> tuple[Result, list[Div
     if again.unused:
         differences.append(Divergence("responses", "unused", 0, f"{again.unused} left over"))
     scores = result.episode_scores or {}
-    comparable = {
-        name: value
-        for name, value in recording.episode_scores.items()
-        if name not in game.unstable_scores
-    }
-    return result, differences + _compare(comparable, again.episode, scores)
+    return result, differences + compare_scores(game, recording, again.episode, scores)
 
 
 def result_of(game: Game, name: str, replayed: Replay) -> Result:
@@ -144,13 +140,18 @@ def result_of(game: Game, name: str, replayed: Replay) -> Result:
     return result
 
 
-def _compare(
-    recorded: Mapping[str, Any], episode: Episode, replayed: Mapping[str, Any]
+def compare_scores(
+    game: Game, recording: Recording, episode: Episode, replayed: Mapping[str, Any]
 ) -> list[Divergence]:
-    """Differences of flags and scores.  A flag without a recorded value is not compared."""
+    """Where flags and scores differ from the recorded ones.
+
+    A flag without a recorded value is not compared, nor what is not stable from play to play.
+    """
     flags = {"Aborted": episode.aborted, "Success": episode.success, "Lose": episode.lose}
     found = []
-    for name, old in recorded.items():
+    for name, old in recording.episode_scores.items():
+        if name in game.unstable_scores:
+            continue
         if name in flags:
             if old is not None and bool(old) != flags[name]:
                 found.append(Divergence(name, "score", old, int(flags[name])))

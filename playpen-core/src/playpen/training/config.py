@@ -228,6 +228,18 @@ class _Stored(msgspec.Struct):
     config: dict[str, Any]
 
 
+def games_trained_on(checkpoint: Path) -> list[str] | None:
+    """The games of the training that a directory is the result of, or a part of.
+
+    They are those of ``[games] names`` in the nearest ``train.json``, in it or up to three
+    directories above; `None` if there is none, or if it names no games.
+    """
+    for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
+        if (folder / "train.json").is_file():
+            return read_tables(folder / "train.json").games.names or None
+    return None
+
+
 def _override(tables: dict[str, Any], text: str) -> None:
     path, equals, value = text.partition("=")
     keys = path.strip().split(".")

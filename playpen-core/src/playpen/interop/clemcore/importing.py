@@ -169,7 +169,7 @@ def _import_model(
 ) -> ImportedRun:
     result = ImportedRun(target, model)
     cast = _cast(model, items, root)
-    with _made_whole(target) as folder:
+    with made_whole(target) as folder:
         run = Run.create(
             folder,
             _config(items, cast, root, target, command),
@@ -347,7 +347,7 @@ def _config(
 
 
 @contextmanager
-def _made_whole(target: Path) -> Iterator[Path]:
+def made_whole(target: Path) -> Iterator[Path]:
     """A folder that becomes `target` once everything is written, and else is gone.
 
     Raises:

@@ -93,8 +93,20 @@ def write_tables(
     return results
 
 
-def write_val(folder: Path, model: str, scores: Mapping[str, float | None]) -> Path:
+def write_val(
+    folder: Path,
+    model: str,
+    scores: Mapping[str, float | None],
+    *,
+    evaluation: Mapping[str, Any] | None = None,
+) -> Path:
     """Add scores to ``<model>.val.json``: ``clemscore``, ``statscore``, as suites are run.
+
+    Args:
+        folder: where the file is.
+        model: the name it is given.
+        scores: the two numbers, as far as there are any.
+        evaluation: more about them, which upstream does not have; replaces what was there.
 
     Returns:
         The file, in which scores of other suites stay as they are.
@@ -108,7 +120,8 @@ def write_val(folder: Path, model: str, scores: Mapping[str, float | None]) -> P
         before = (
             msgspec.json.decode(file.read_bytes(), type=dict[str, Any]) if file.exists() else {}
         )
-        content = msgspec.json.encode({**before, **scores})
+        added = {} if evaluation is None else {"evaluation": evaluation}
+        content = msgspec.json.encode({**before, **scores, **added})
         file.write_bytes(msgspec.json.format(content, indent=2) + b"\n")
     except OSError as error:
         raise RunError(f"{file} cannot be written: {error.strerror}") from None

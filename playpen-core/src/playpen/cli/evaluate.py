@@ -1,0 +1,301 @@
+"""``playpen eval``: scores that can be trusted, with intervals and coverage."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from playpen.cli.names import GameList, PlayerAssignment, complete_players
+from playpen.cli.play import budget, choose_instances, executed
+from playpen.instance import SPLITS
+from playpen.plugins import registry
+
+if TYPE_CHECKING:
+    from playpen.evaluation import Evaluation
+    from playpen.instance import Instance
+    from playpen.runner import Cast, Executor
+    from playpen.store import Run
+
+SUITES = ("clembench-2.0", "static-1.0")
+HOME = Path("playpen-eval")
+
+
+@click.command("eval")
+@click.argument(
+    "what", metavar="PLAYER|RUN...", nargs=-1, required=True, shell_complete=complete_players
+)
+@click.option(
+    "--suite", "suites", multiple=True, help=f"Repeatable; {' and '.join(SUITES)} by default."
+)
+@click.option(
+    "--games", "names", type=GameList(),
+    help="These games instead of suites.",
+)  # fmt: skip
+@click.option(
+    "-p", "--player", "others", type=PlayerAssignment(), multiple=True, metavar="ROLE=SPEC",
+    help="Another player in one role.  Repeatable.",
+)  # fmt: skip
+@click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
+@click.option("--instances", "source", help="An instances file, or the name of an imported set.")
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=1, show_default=True,
+    help="Episodes on each instance; gives pass@k.",
+)  # fmt: skip
+@click.option(
+    "--seen", type=GameList(), help="Games it was trained on; by default those of its train.json."
+)
+@click.option("--unseen", type=GameList(), help="Games it was not trained on.")
+@click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
+@click.option(
+    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
+    help="Episodes in flight.",
+)  # fmt: skip
+@budget
+@executed
+@click.option(
+    "-o", "--output", type=click.Path(file_okay=False, path_type=Path),
+    help=f"{HOME}/<name> by default; what is there already is not played again.",
+)  # fmt: skip
+@click.option("--name", help="Of <name>.val.json and of the row in results.csv.")
+@click.option("--strict", is_flag=True, help="Give no score unless every episode was played.")
+@click.option("--std", is_flag=True, help="Standard deviations in results.csv, as before 3.7.")
+@click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
+def evaluate(
+    what: tuple[str, ...],
+    suites: tuple[str, ...],
+    names: list[str] | None,
+    others: tuple[tuple[str | None, str], ...],
+    split: str,
+    source: str | None,
+    repeats: int,
+    seen: list[str] | None,
+    unseen: list[str] | None,
+    seed: int,
+    concurrency: int,
+    max_tokens: int | None,
+    executor: str | None,
+    output: Path | None,
+    name: str | None,
+    strict: bool,
+    std: bool,
+    as_json: bool,
+) -> None:
+    """Measure a PLAYER, or what was recorded in RUNs.
+
+    Plays what is missing and writes DIR/<name>.val.json with clemscore and statscore, 95 %
+    intervals, coverage, tokens and time, and raw.csv and results.csv as clembench has them.  The
+    same command continues an evaluation that was interrupted.
+
+    \b
+    playpen eval hf:runs/grpo/checkpoint-40 --split test
+    playpen eval openai:gpt-4o-mini --games taboo,wordle --repeats 4
+    playpen eval runs/imported-clem runs/imported-static --strict
+    """
+    from rich.console import Console
+
+    from playpen.cli.needs import needs_report
+    from playpen.inert import inert
+    from playpen.interop.clemcore.layout import model_folder, safe_name
+
+    with needs_report("evaluating"):
+        from playpen.evaluation import evaluate as score
+        from playpen.report.panels import evaluation_tables
+    recorded = _recorded(what)
+    if recorded is not None:
+        if suites or names or others:
+            raise click.UsageError(
+                "RUNs are evaluated as they are: leave out --suite, --games and -p"
+            )
+        runs = recorded
+        labels = list(dict.fromkeys(label for run in runs for label in run.config.players))
+        name = name or model_folder(labels)
+        folder = output or HOME / safe_name(name)
+    else:
+        if suites and names:
+            raise click.UsageError("choose games by --suite or by --games")
+        chosen = _suites(suites or SUITES, names)
+        cast = _cast(what[0], others)
+        name = name or safe_name(next(iter(cast.specs.values())))
+        folder = output or HOME / safe_name(name)
+        if seen is None and unseen is None:
+            seen = _trained_on(cast)
+        instances = {
+            suite: {game: choose_instances(game, split, (), source) for game in games}
+            for suite, games in chosen.items()
+        }
+        runs = _play(
+            folder, instances, cast, repeats=repeats, seed=seed, concurrency=concurrency,
+            split=None if source else split, source=source or "", max_tokens=max_tokens,
+            executor=executor,
+        )  # fmt: skip
+    found = score(runs, seen=seen, unseen=unseen, seed=seed)
+    complete = found.coverage.complete
+    if strict and not complete:
+        lines = [
+            f"  {game}: {result.coverage.in_words()}"
+            for game, result in found.games.items()
+            if not result.coverage.complete
+        ]
+        click.echo(
+            inert("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
+        )
+        raise SystemExit(1)
+    file = _write(folder, name, found, runs, std=std)
+    if as_json:
+        click.echo(file.read_text(encoding="utf-8"), nl=False)
+    else:
+        console = Console()
+        console.print(evaluation_tables(found))
+        for label, count in found.tokens.items():
+            line = f"Tokens of {label}: {count.prompt} read, {count.completion} written"
+            click.echo(inert(line, one_line=True))
+        if found.seconds:
+            click.echo(f"Played in {found.seconds:.1f} s")
+        click.echo(f"Written to {file}")
+    if not complete:
+        click.echo("The scores are not complete: see the games marked *.", err=True)
+        if recorded is None:
+            raise SystemExit(1)
+
+
+def _recorded(what: Sequence[str]) -> list[Run] | None:
+    """The runs, if it is runs that are named.
+
+    Raises:
+        UsageError: more than one thing is named, and one of them is no run.
+    """
+    from playpen.store import Run
+
+    found = [_run_directories(Path(text)) for text in what]
+    if all(found):
+        return [Run.open(path) for paths in found for path in paths]
+    if len(what) > 1:
+        wrong = what[found.index([])]
+        raise click.UsageError(
+            f"{wrong!r} is not a run directory; name one player, or any number of runs"
+        )
+    if ":" not in what[0] and Path(what[0]).is_dir():
+        raise click.UsageError(
+            f"{what[0]!r} is a directory without a run.json; a checkpoint is written hf:{what[0]}"
+        )
+    return None
+
+
+def _run_directories(path: Path) -> list[Path]:
+    """The run that a directory is, or those of the evaluation that it is."""
+    files = [path / "run.json", *sorted(path.glob("runs/*/run.json"))]
+    return [file.parent for file in files if file.is_file()]
+
+
+def _suites(suites: Sequence[str], names: list[str] | None) -> dict[str, list[str]]:
+    """What is to be played, by the name of the run's directory."""
+    if names is not None:
+        return {"games": names}
+    return {suite: registry().expand([f"suite:{suite}"]) for suite in dict.fromkeys(suites)}
+
+
+def _cast(player: str, others: Sequence[tuple[str | None, str]]) -> Cast:
+    from playpen.runner import make_cast
+
+    for role, spec in others:
+        if role is None:
+            raise click.UsageError(f"-p {spec}: name the role it plays, -p ROLE={spec}")
+    return make_cast([(None, player), *others])
+
+
+def _trained_on(cast: Cast) -> list[str] | None:
+    """The games that the player was trained on, if its directory tells."""
+    from playpen.player import parse_spec
+    from playpen.training.config import games_trained_on
+
+    target = parse_spec(cast.specs[cast.everyone or ""]).target
+    return games_trained_on(Path(target)) if target else None
+
+
+def _play(
+    folder: Path,
+    instances: Mapping[str, Mapping[str, Sequence[Instance]]],
+    cast: Cast,
+    *,
+    repeats: int,
+    seed: int,
+    concurrency: int,
+    split: str | None,
+    source: str,
+    max_tokens: int | None,
+    executor: str | None,
+) -> list[Run]:
+    """Play what is missing, suite by suite.
+
+    Raises:
+        SystemExit: it was interrupted, or stopped by the budget.
+    """
+    from playpen.evaluation import evaluation_run
+    from playpen.runner import make_executor
+
+    elsewhere = None if executor is None else make_executor(executor)
+    again = shlex.join(["playpen", *sys.argv[1:]])
+    runs = []
+    for suite, of_suite in instances.items():
+        run = evaluation_run(
+            folder / "runs" / suite, of_suite, cast, repeats=repeats, seed=seed,
+            concurrency=concurrency, split=split, source=source, command=sys.argv[1:],
+        )  # fmt: skip
+        runs.append(run)
+        try:
+            max_tokens = _play_run(run, concurrency, max_tokens, elsewhere)
+        except KeyboardInterrupt:
+            click.echo(f"Interrupted.  The same command goes on: {again}", err=True)
+            raise SystemExit(130) from None
+        if max_tokens == 0:
+            click.echo(
+                "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",
+                err=True,
+            )
+            raise SystemExit(1)
+    return runs
+
+
+def _play_run(
+    run: Run, concurrency: int, max_tokens: int | None, executor: Executor | None
+) -> int | None:
+    """Play a run with a bar; what is left of the budget."""
+    from rich.console import Console
+
+    from playpen.report.tables import PlayProgress
+    from playpen.runner import make_players, play_run
+
+    players = make_players(run.config.players)
+    typed = any(player.serial for player in players.values())
+    with PlayProgress(Console(stderr=True), shown=not typed) as progress:
+        tally = play_run(
+            run,
+            planned=progress.planned,
+            finished=progress.finished,
+            concurrency=concurrency,
+            players=players,
+            max_tokens=max_tokens,
+            executor=executor,
+        )
+    if max_tokens is None:
+        return None
+    return 0 if tally.exhausted else max(max_tokens - tally.tokens, 1)
+
+
+def _write(folder: Path, name: str, found: Evaluation, runs: Sequence[Run], *, std: bool) -> Path:
+    """Write ``<name>.val.json``, and ``raw.csv`` and ``results.csv`` for each kind of games."""
+    from playpen.evaluation import CLEMSCORE, STATSCORE, as_document
+    from playpen.interop.clemcore.tables import scored_episodes, write_tables, write_val
+
+    rows = [row for run in runs for row in scored_episodes(run, name)]
+    for key, kind in ((CLEMSCORE, "clem"), (STATSCORE, "static")):
+        if key in found.panels:
+            games = found.panels[key].games
+            write_tables([row for row in rows if row.game in games], folder / kind, std=std)
+    scores = {key: found.panels[key].score for key in (CLEMSCORE, STATSCORE) if key in found.panels}
+    return write_val(folder, name, scores, evaluation=as_document(found))

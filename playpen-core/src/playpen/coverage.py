@@ -1,0 +1,159 @@
+"""Whether a run is whole: what of it was played, what is missing, and which lines are no good."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import NamedTuple
+
+import msgspec
+
+from playpen.episode import Key, identity
+from playpen.store import EpisodeKey, EpisodeWriter, Run, numbered_lines
+
+_SHOWN = 5
+
+
+class Fault(NamedTuple):
+    """A line of ``episodes.jsonl`` that cannot be counted, and why."""
+
+    line: int
+    reason: str
+
+
+class Coverage(msgspec.Struct):
+    """How much of what was planned for a game was played.
+
+    Attributes:
+        planned: episodes.
+        played: episodes that ended, aborted ones included.
+        errored: episodes that only failed (infrastructure).
+        missing: episodes that nobody has tried.
+        absent: names of the errored and the missing ones.
+    """
+
+    planned: int = 0
+    played: int = 0
+    errored: int = 0
+    missing: int = 0
+    absent: list[str] = []
+
+    @property
+    def complete(self) -> bool:
+        """Whether everything was played."""
+        return self.played >= self.planned
+
+    def __add__(self, other: Coverage) -> Coverage:
+        """Both together."""
+        return Coverage(
+            self.planned + other.planned,
+            self.played + other.played,
+            self.errored + other.errored,
+            self.missing + other.missing,
+            self.absent + other.absent,
+        )
+
+    def in_words(self) -> str:
+        """One line: the counts, and the first few episodes that are absent."""
+        parts = [f"{self.played} of {self.planned} episodes are played"]
+        if self.errored:
+            parts.append(f"{self.errored} failed")
+        if self.missing:
+            parts.append(f"{self.missing} are missing")
+        names = ", ".join(self.absent[:_SHOWN]) + (", ..." if len(self.absent) > _SHOWN else "")
+        return ", ".join(parts) + (f" ({names})" if names else "")
+
+
+def coverage_of(run: Run) -> dict[str, Coverage]:
+    """Per game of a run, how much of the plan was played.
+
+    Raises:
+        RunError: the run is damaged.
+    """
+    progress = run.progress()
+    found = {name: Coverage(planned=planned) for name, planned in run.config.episodes.items()}
+    finished: dict[str, int] = {}
+    for key in progress.done:
+        finished[key[0]] = finished.get(key[0], 0) + 1
+    for name, coverage in found.items():
+        coverage.played = finished.get(name, 0)
+    if all(coverage.complete for coverage in found.values()):
+        return found
+    for key, name in _planned(run):
+        coverage = found[key[0]]
+        # Imported runs may have episodes of other players than those that stand for the game.
+        if key in progress.done or coverage.played + len(coverage.absent) >= coverage.planned:
+            continue
+        coverage.absent.append(name)
+        coverage.errored += key in progress.failed
+    for coverage in found.values():
+        coverage.missing = max(coverage.planned - coverage.played - coverage.errored, 0)
+    return found
+
+
+def _planned(run: Run) -> Iterator[tuple[Key, str]]:
+    """The identity of every planned episode, and its name for people."""
+    config = run.config
+    instances = run.instances()
+    for game, players in config.assignments.items():
+        mine = [instance for instance in instances if instance.game == game]
+        repeats: dict[str, int] = {}
+        for number in range(config.episodes.get(game, 0) if mine else 0):
+            instance = mine[number % len(mine)]
+            repeat = repeats.get(instance.hash, 0)
+            repeats[instance.hash] = repeat + 1
+            name = f"{game}/{instance.experiment.name}/{instance.id}" + f"#{repeat}" * bool(repeat)
+            yield identity(game, instance.hash, players, config.seed, repeat), name
+
+
+def faults_of(run: Run) -> list[Fault]:
+    """The lines of a run that cannot be counted: damaged, recorded twice, or of another run.
+
+    Raises:
+        RunError: ``instances.jsonl`` is damaged.
+    """
+    known = {(instance.game, instance.hash) for instance in run.instances()}
+    decoder = msgspec.json.Decoder(_Named)
+    first: dict[Key, int] = {}
+    faults = []
+    for number, line in numbered_lines(run.path / "episodes.jsonl"):
+        try:
+            entry = decoder.decode(line)
+        except (msgspec.DecodeError, UnicodeDecodeError) as error:
+            faults.append(Fault(number, f"damaged: {error}"))
+            continue
+        name = f"{entry.game}/{entry.experiment}/{entry.instance_id}"
+        if (entry.game, entry.instance) not in known:
+            faults.append(Fault(number, f"{name} is none of the instances of this run"))
+        elif entry.failure is None and entry.key in first:
+            faults.append(Fault(number, f"{name} is recorded in line {first[entry.key]} already"))
+        elif entry.failure is None:
+            first[entry.key] = number
+    return faults
+
+
+class _Named(EpisodeKey):
+    """What identifies an episode, and the names that people know it by."""
+
+    experiment: str = ""
+    instance_id: int | str = ""
+
+
+def set_aside(run: Run, faults: Iterable[Fault]) -> None:
+    """Move lines of ``episodes.jsonl`` to ``episodes.damaged``; nothing is lost.
+
+    What an import recorded beside them (``recorded.jsonl``) goes with them.
+
+    Raises:
+        RunError: another process is playing into the run.
+    """
+    wanted = {fault.line for fault in faults}
+    with EpisodeWriter(run):  # nobody may write meanwhile
+        for name in ("recorded.jsonl", "episodes.jsonl"):
+            file = run.path / name
+            if not file.exists():
+                continue
+            rest = file.with_suffix(".part")
+            with rest.open("wb") as kept, file.with_suffix(".damaged").open("ab") as moved:
+                for number, line in numbered_lines(file):
+                    (moved if number in wanted else kept).write(line)
+            rest.replace(file)

@@ -1,0 +1,90 @@
+"""The tables of an evaluation in the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from rich.console import Group, RenderableType
+from rich.table import Table
+from rich.text import Text
+
+from playpen.evaluation import Evaluation
+from playpen.report.tables import MISSING, number, plain_table
+from playpen.statistics import Interval
+
+LEGEND = (
+    "score: % played times quality, as clembench computes it; unbiased: the mean main score, where "
+    "an aborted episode counts as 0.  [95 % intervals]: instances drawn anew."
+)
+_INCOMPLETE = "*"
+
+
+def evaluation_tables(found: Evaluation) -> RenderableType:
+    """The panels, the games, what the columns mean, and which games are not complete."""
+    parts: list[RenderableType] = [_panels(found), Text(), _games(found), Text()]
+    parts.append(Text(LEGEND, style="dim"))
+    parts += _notes(found)
+    return Group(*parts)
+
+
+def _panels(found: Evaluation) -> Table:
+    table = plain_table()
+    table.add_column("games", overflow="fold", min_width=8)
+    for column in ("score", "unbiased", "% played", "quality"):
+        table.add_column(column, justify="right", no_wrap=True)
+    for title, panel in found.panels.items():
+        name = Text(f"{title} ({len(panel.games)})")
+        if not panel.coverage.complete:
+            name.append(_INCOMPLETE, style="bold red")
+        scores = panel.intervals
+        if scores is None:
+            table.add_row(name, *[MISSING] * 4)
+            continue
+        table.add_row(
+            name,
+            Text.assemble((number(panel.score), "bold"), _between(scores.clemscore)),
+            _with_interval(scores.unbiased),
+            f"{scores.played.value:.2f}",
+            MISSING if panel.score is None else f"{scores.quality.value:.2f}",
+        )
+    return table
+
+
+def _games(found: Evaluation) -> Table:
+    repeats = max((max(game.pass_at, default=1) for game in found.games.values()), default=1)
+    table = plain_table()
+    table.add_column("game", overflow="fold", min_width=8)
+    for column in ("n", "% played", "quality", "score", "unbiased"):
+        table.add_column(column, justify="right", no_wrap=True)
+    if repeats > 1:
+        table.add_column(f"pass@{repeats}", justify="right", no_wrap=True)
+    for title, game in found.games.items():
+        name = Text(title)
+        if not game.coverage.complete:
+            name.append(_INCOMPLETE, style="bold red")
+        score = game.score
+        passed = game.pass_at.get(repeats)
+        table.add_row(
+            name,
+            str(score.episodes),
+            f"{score.played:.2f}" if score.episodes else MISSING,
+            number(score.quality),
+            number(score.clemscore),
+            MISSING if game.intervals is None else _with_interval(game.intervals.unbiased),
+            *([MISSING if passed is None else f"{100 * passed:.1f}"] if repeats > 1 else []),
+        )
+    return table
+
+
+def _notes(found: Evaluation) -> Iterator[RenderableType]:
+    for title, game in found.games.items():
+        if not game.coverage.complete:
+            yield Text(f"{_INCOMPLETE} {title}: {game.coverage.in_words()}", style="yellow")
+
+
+def _with_interval(estimate: Interval) -> Text:
+    return Text.assemble(f"{estimate.value:.2f}", _between(estimate))
+
+
+def _between(estimate: Interval) -> tuple[str, str]:
+    return f" [{estimate.low:.1f}, {estimate.high:.1f}]", "dim"

@@ -1,0 +1,335 @@
+"""``playpen eval``: what it plays, what it writes, and what it refuses."""
+
+from __future__ import annotations
+
+import gzip
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.core.command_line import good, playpen, refused
+
+from playpen.conversation import Conversation
+from playpen.coverage import coverage_of, faults_of
+from playpen.evaluation import evaluate
+from playpen.plugins import get_game
+from playpen.scoring import Attempts, results_of, score_episodes
+from playpen.statistics import pass_at, score_intervals
+from playpen.store import Run, RunError
+
+SELF = "program:tests.core.test_evaluation"
+ORACLE = "program:oracle"
+
+
+def uneven(conversation: Conversation) -> str:
+    """Breaks the rules of taboo on some instances, and loses the others."""
+    if int(conversation.instance, 16) % 3 == 0:
+        return "what?"
+    return "CLUE: nothing" if conversation.role == "describer" else "GUESS: nothing"
+
+
+def dead(conversation: Conversation) -> str:
+    """A player whose server is down."""
+    raise ConnectionError("nobody is there")
+
+
+@pytest.fixture(autouse=True)
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def val(path: str) -> dict[str, Any]:
+    document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
+    return document
+
+
+def change(run: str | Path, how: Callable[[list[str]], list[str]]) -> None:
+    file = Path(run) / "episodes.jsonl"
+    lines = file.read_text(encoding="utf-8").splitlines(keepends=True)
+    file.write_text("".join(how(lines)), encoding="utf-8")
+
+
+# --- playing -------------------------------------------------------------------------------------
+
+
+def test_it_plays_scores_and_writes_what_upstream_writes_and_more() -> None:
+    out = good(
+        "eval", f"{SELF}:uneven", "--games", "taboo,guesswhat,cladder", "-o", "out", "--name", "m"
+    )
+    assert max(map(len, out.splitlines())) <= 80
+    document = val("out/m.val.json")
+    assert list(document) == ["clemscore", "statscore", "evaluation"]
+    run = Run.open("out/runs/games")
+    games = {name: get_game(name) for name in run.config.assignments}
+    dialogue = [e for e in run.episodes() if e.game != "cladder"]
+    assert document["clemscore"] == score_episodes(dialogue, games).clemscore
+    panel = document["evaluation"]["panels"]["clemscore"]
+    results = results_of(dialogue, games)
+    expected = score_intervals({name: results[name] for name in sorted(results)})
+    assert panel["intervals"]["unbiased"] == expected.unbiased._asdict()
+    assert panel["intervals"]["clemscore"] == expected.clemscore._asdict()
+    assert panel["games"] == ["guesswhat", "taboo"]
+    counted = panel["coverage"]
+    assert counted["planned"] == counted["played"] == len(dialogue) > 100
+    assert document["evaluation"]["seconds"] > 0
+    rows = Path("out/clem/results.csv").read_text().splitlines()
+    assert len(rows) == 2 and rows[1].startswith(f"m,{document['clemscore']},")
+    assert Path("out/static/results.csv").is_file()
+
+
+def test_the_same_command_plays_nothing_twice() -> None:
+    call = ("eval", ORACLE, "--games", "taboo", "-o", "out")
+    first = good(*call)
+    episodes = Path("out/runs/games/episodes.jsonl")
+    before = episodes.read_bytes()
+    change("out/runs/games", lambda lines: lines[:-3])
+    second = good(*call)
+    assert sorted(map(untimed, before.splitlines())) == sorted(
+        map(untimed, episodes.read_bytes().splitlines())
+    )
+    third = good(*call)
+    assert [line for line in first.splitlines() if "taboo" in line] == [
+        line for line in third.splitlines() if "taboo" in line
+    ]
+    assert second.count("taboo") == first.count("taboo")
+
+
+def untimed(line: bytes) -> str:
+    record = json.loads(line)
+    return json.dumps({k: v for k, v in record.items() if k not in ("started", "seconds")})
+
+
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        (("--repeats", "2"), "repeats"),
+        (("--seed", "1"), "seed"),
+        (("--split", "test"), "instances"),
+        (("-p", f"guesser={SELF}:uneven"), "players"),
+    ],
+)
+def test_another_evaluation_in_the_same_directory_is_refused(
+    changed: tuple[str, ...], what: str
+) -> None:
+    good("eval", ORACLE, "--games", "taboo", "-o", "out")
+    message = refused("eval", ORACLE, "--games", "taboo", "-o", "out", *changed)
+    assert f"holds an evaluation with other {what}" in message and "-o" in message
+
+
+def test_suites_have_runs_of_their_own_and_scores_are_added_to_the_file() -> None:
+    good("eval", ORACLE, "--suite", "static-1.0", "-o", "out", "--name", "m")
+    assert list(val("out/m.val.json")) == ["statscore", "evaluation"]
+    good("eval", ORACLE, "--games", "taboo", "-o", "out", "--name", "m")
+    document = val("out/m.val.json")
+    assert document["clemscore"] == document["statscore"] == 100
+    assert sorted(path.name for path in Path("out/runs").iterdir()) == ["games", "static-1.0"]
+
+
+def test_repeats_give_pass_at_k() -> None:
+    out = good("eval", ORACLE, "--games", "taboo", "--repeats", "3", "-o", "out")
+    assert "pass@3" in out
+    found = evaluate([Run.open("out/runs/games")])
+    assert found.games["taboo"].pass_at == {1: 1.0, 3: 1.0}
+    assert pass_at(2, [Attempts(3, 3, 3, 100, 1)]) == pytest.approx(2 / 3)
+
+
+# --- panels --------------------------------------------------------------------------------------
+
+
+def test_seen_unseen_and_static_games_are_scored_apart() -> None:
+    good("eval", ORACLE, "--games", "taboo,wordle,guesswhat,cladder", "-o", "out")
+    run = Run.open("out/runs/games")
+    panels = evaluate([run], seen=["taboo"]).panels
+    assert {name: panel.games for name, panel in panels.items()} == {
+        "clemscore": ["guesswhat", "taboo", "wordle"],
+        "seen games": ["taboo"],
+        "unseen games": ["guesswhat", "wordle"],
+        "statscore": ["cladder"],
+    }
+    panels = evaluate([run], seen=["taboo"], unseen=["wordle"]).panels
+    assert panels["other games"].games == ["guesswhat"]
+    scores = panels["unseen games"].intervals
+    assert scores is not None
+    assert panels["unseen games"].score == pytest.approx(scores.clemscore.value, abs=0.005)
+
+
+def test_a_training_tells_which_games_were_seen() -> None:
+    checkpoint = Path("trained/checkpoint-4")
+    checkpoint.mkdir(parents=True)
+    config = {"learner": {"player": "hf:x"}, "games": {"names": ["taboo"]}}
+    Path("trained/train.json").write_text(json.dumps({"trainer": "sft", "config": config}))
+    (checkpoint / "play.py").write_text("")
+    from playpen.training.config import games_trained_on
+
+    assert games_trained_on(checkpoint) == ["taboo"]
+    assert games_trained_on(Path("elsewhere")) is None
+
+
+def test_the_games_of_the_lists_must_be_installed() -> None:
+    message = refused("eval", ORACLE, "--games", "taboo", "--seen", "tabu")
+    assert "did you mean 'taboo'" in message
+
+
+# --- coverage ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def recorded() -> Run:
+    good("play", "taboo", "guesswhat", "-p", f"{SELF}:uneven", "-n", "20", "-o", "run")
+    return Run.open("run")
+
+
+def test_a_missing_episode_is_named_marked_and_refused_if_strict(recorded: Run) -> None:
+    gone: list[str] = []
+    change(recorded.path, lambda lines: (gone.append(lines[7]), lines[:7] + lines[8:])[1])
+    lost = json.loads(gone[0])
+    name = f"{lost['game']}/{lost['experiment']}/{lost['instance_id']}"
+    out = good("eval", "run", "-o", "out", "--name", "m")
+    flat = " ".join(out.split())
+    assert (
+        "clemscore (2)*" in flat and f"19 of 20 episodes are played, 1 are missing ({name})" in flat
+    )
+    coverage = val("out/m.val.json")["evaluation"]["games"][lost["game"]]["coverage"]
+    assert (coverage["missing"], coverage["absent"]) == (1, [name])
+    Path("out/m.val.json").unlink()
+    strict = playpen("eval", "run", "-o", "out", "--name", "m", "--strict")
+    assert strict.code == 1 and name in strict.err and "no score" in strict.err
+    assert not Path("out/m.val.json").exists() and not strict.out
+
+
+def test_episodes_that_failed_are_errored_not_missing() -> None:
+    result = playpen("eval", f"{SELF}:dead", "--games", "taboo", "-o", "out", "--name", "m")
+    assert result.code == 1 and "not complete" in result.err
+    [panel] = val("out/m.val.json")["evaluation"]["panels"].values()
+    assert panel["score"] is None and panel["coverage"]["errored"] == panel["coverage"]["planned"]
+    assert panel["coverage"]["missing"] == 0
+
+
+def test_every_bad_line_is_named_at_once_and_repaired(recorded: Run) -> None:
+    foreign = json.loads((recorded.path / "episodes.jsonl").read_text().splitlines()[0])
+    foreign["instance"] = "0" * 32
+
+    def spoil(lines: list[str]) -> list[str]:
+        lines[3] = lines[3][:50] + "\n"
+        lines[9] = json.dumps(foreign) + "\n"
+        return [*lines, lines[5]]
+
+    before = list(recorded.episodes())
+    change(recorded.path, spoil)
+    result = playpen("eval", "run", "-o", "out")
+    assert (result.code, result.out) == (2, "")
+    message = result.err
+    assert [f"line {number}: " in message for number in (4, 10, 41, 6)] == [True, True, True, False]
+    assert "is recorded in line 6 already" in message and "none of the instances" in message
+    assert "playpen resume run --repair" in message and not Path("out").exists()
+    for command in (("score", "run"), ("compare", "run", "run")):
+        assert "playpen resume run --repair" in refused(*command)
+    out = good("resume", "run", "--repair")
+    assert out.count("Moved to episodes.damaged") == 3
+    assert len((recorded.path / "episodes.damaged").read_text().splitlines()) == 3
+    after = list(recorded.episodes())
+    assert {e.key: e.events for e in after} == {e.key: e.events for e in before}
+    assert not faults_of(recorded) and coverage_of(recorded)["taboo"].complete
+    assert "*" not in good("eval", "run", "-o", "out", "--strict")
+
+
+def test_a_repair_of_a_good_run_changes_nothing(recorded: Run) -> None:
+    before = (recorded.path / "episodes.jsonl").read_bytes()
+    good("resume", "run", "--repair")
+    assert (recorded.path / "episodes.jsonl").read_bytes() == before
+    assert not (recorded.path / "episodes.damaged").exists()
+
+
+def test_a_game_in_two_runs_is_refused(recorded: Run) -> None:
+    with pytest.raises(RunError, match="'taboo' is in run and in run"):
+        evaluate([recorded, recorded])
+
+
+def test_time_counts_once_however_many_play(recorded: Run) -> None:
+    def at(lines: list[str]) -> list[str]:
+        records = [json.loads(line) for line in lines]
+        for number, record in enumerate(records):
+            record["started"], record["seconds"] = 100.0 + 10 * (number // 20), 5.0 + number % 2
+        return [json.dumps(record) + "\n" for record in records]
+
+    change(recorded.path, at)
+    assert evaluate([recorded]).seconds == pytest.approx(12.0)
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (("eval", "nothing"), "is not a player"),
+        (("eval", ORACLE, "program:x"), "is not a run directory"),
+        (("eval", "empty"), "a checkpoint is written hf:empty"),
+        (("eval", "run", "--games", "taboo"), "evaluated as they are"),
+        (("eval", ORACLE, "--games", "taboo", "--suite", "static-1.0"), "by --suite or by --games"),
+        (("eval", ORACLE, "--games", "taboo", "-p", ORACLE), "name the role it plays"),
+        (("eval", ORACLE, "--suite", "clembench-2"), "did you mean 'clembench-2.0'"),
+    ],
+)  # fmt: skip
+def test_wrong_calls_are_told(recorded: Run, call: tuple[str, ...], message: str) -> None:
+    Path("empty").mkdir()
+    assert message in refused(*call)
+
+
+# --- recordings ----------------------------------------------------------------------------------
+
+
+def test_the_recorded_evaluation_gives_its_scores_and_tables(parity: Path) -> None:
+    for kind in ("clem", "static"):
+        good("import-run", parity / kind, "-o", kind)
+    out = good(
+        "eval", "clem", "static", "-o", "out", "--name", "llama3-8b-t0.0", "--std", "--strict"
+    )
+    assert "clemscore (14)  29.28 [" in out and "statscore (4)   56.46 [" in out
+    for kind in ("clem", "static"):
+        recorded = (parity / f"results_{kind}.csv").read_bytes()
+        assert (Path("out") / kind / "results.csv").read_bytes() == recorded
+    document = val("out/llama3-8b-t0.0.val.json")
+    assert {k: document[k] for k in ("statscore", "clemscore")} == val(str(parity / "val.json"))
+
+
+def recording(number: int, answers: list[str], **more: Any) -> dict[str, Any]:
+    return {
+        "id": f"r{number}",
+        "game": "taboo",
+        "experiment": "high_en",
+        "experiment_config": {"max_turns": 3, "guesser_initial_prompt": "Guess.",
+                              "describer_initial_prompt": "Describe $TARGET_WORD$, not $REL_WORD$"},
+        "instance": {"game_id": number, "target_word": "river", "related_word": ["water"],
+                     "target_word_stem": "river", "related_word_stem": ["water"], "lang": "en"},
+        "players": {"GM": {"model_name": "programmatic"}, "Player 1": {"model_name": "a"},
+                    "Player 2": {"model_name": "b"}},
+        "responses": [
+            {"player": f"Player {1 + n % 2}", "content": said} for n, said in enumerate(answers)
+        ],
+        **more,
+    }  # fmt: skip
+
+
+def test_recordings_with_one_episode_a_line_become_a_run() -> None:
+    won = ["CLUE: it flows", "GUESS: river"]
+    lines = [
+        recording(1, won, episode_scores={"Success": 1, "Main Score": 100}),
+        recording(2, won[:1]),
+        recording(3, won),
+        {**recording(4, won), "game": "unheard-of"},
+    ]
+    folder = Path("lines")
+    folder.mkdir()
+    with gzip.open(folder / "x.jsonl.gz", "wt") as stream:
+        stream.writelines(json.dumps(line) + "\n" for line in lines)
+    result = playpen("import-run", folder, "-o", "run")
+    assert result.code == 1 and "unheard-of" in result.err and "(r2)" in result.err
+    run = Run.open("run")
+    assert list(run.config.players) == ["a", "b"]
+    assert [e.success for e in run.episodes()] == [True, True]
+    [failed] = [e for e in run.episodes(failed=True) if e.failure]
+    assert "the rules ask for one more" in failed.failure.message
+    assert "is not empty" in refused("import-run", folder, "-o", "run")
+    playpen("import-run", folder / "x.jsonl.gz", "-o", "named", "--name", "m")
+    assert list(Run.open("named").config.players) == ["m"]
