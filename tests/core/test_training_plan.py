@@ -254,12 +254,6 @@ EARLY: list[tuple[str, str | None, str]] = [
     ),
     (
         "pair",
-        "games.files.guessing=file.json",
-        "train.toml: games.files: 1 of the 2 instances of file.json are in the test split of "
-        "'guessing' (the first is e/second); take them out of the file, or the test means nothing",
-    ),
-    (
-        "pair",
         "data.outcomes=['win']",
         "train.toml: data.outcomes has 'win'; choose among success, lose, abort",
     ),
@@ -320,6 +314,13 @@ LATER: list[tuple[str, str, str]] = [
         "pair",
         "data.runs=['nowhere']",
         "nowhere is not a run directory: it has no run.json",
+    ),
+    (
+        "pair",
+        "games.files.guessing=file.json",
+        "games.files: file.json: 1 of the 2 instances are held out from training: "
+        "guessing/e/second (as the test split of 'guessing'); take them out of the file, or the "
+        "test means nothing",
     ),
     (
         "pair",

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import difflib
-import tomllib
 from collections.abc import Awaitable, Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
@@ -14,6 +13,7 @@ import msgspec
 from playpen.conversation import Conversation, Reply
 from playpen.errors import PlaypenError
 from playpen.game import Game
+from playpen.settings import SettingsError, read_settings
 
 OptionsT = TypeVar("OptionsT", bound=msgspec.Struct)
 
@@ -136,22 +136,18 @@ def load_aliases(directory: Path | None = None) -> dict[str, str]:
     """Aliases of the nearest ``playpen.toml``, upwards from a directory (the current one).
 
     Raises:
-        SpecError: the file is not valid TOML, or an alias has no ``spec``.
+        SpecError: the file cannot be used, or an alias has no ``spec``.
     """
-    start = (directory or Path.cwd()).resolve()
-    for folder in (start, *start.parents):
-        path = folder / "playpen.toml"
-        if path.is_file():
-            try:
-                tables = tomllib.loads(path.read_text(encoding="utf-8")).get("players", {})
-            except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-                raise SpecError(f"{path}: not valid TOML: {error}") from None
-            if not isinstance(tables, dict):
-                raise SpecError(f"{path}: players must be tables: [players.name]")
-            aliases = {}
-            for name, table in tables.items():
-                if not isinstance(table, dict) or not isinstance(table.get("spec"), str):
-                    raise SpecError(f'{path}: [players.{name}] needs a line spec = "..."')
-                aliases[name] = table["spec"]
-            return aliases
-    return {}
+    try:
+        settings = read_settings(directory)
+    except SettingsError as error:
+        raise SpecError(str(error)) from None
+    tables = settings.tables.get("players", {})
+    if not isinstance(tables, dict):
+        raise SpecError(f"{settings.path}: players must be tables: [players.name]")
+    aliases = {}
+    for name, table in tables.items():
+        if not isinstance(table, dict) or not isinstance(table.get("spec"), str):
+            raise SpecError(f'{settings.path}: [players.{name}] needs a line spec = "..."')
+        aliases[name] = table["spec"]
+    return aliases

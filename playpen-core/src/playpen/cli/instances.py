@@ -1,4 +1,4 @@
-"""``playpen instances generate|validate|import``."""
+"""``playpen instances generate|validate|import|hashes``."""
 
 from __future__ import annotations
 
@@ -82,3 +82,29 @@ def import_(path: Path, name: str | None, game: str | None) -> None:
             f"{' (an earlier import is replaced)' if entry.replaced else ''}: "
             f"playpen play {entry.game} --instances {entry.path.parent.name} -p ..."
         )
+
+
+@instances.command()
+@click.argument("games", nargs=-1, required=True, metavar="GAME...", shell_complete=complete_games)
+@click.option("--split", type=click.Choice(SPLITS), default="test", show_default=True)
+@click.option("--instances", "source", help="An instances file, or the name of an imported set.")
+@click.option(
+    "-o", "--output", type=click.Path(path_type=Path), required=True, help="File to write."
+)
+def hashes(games: tuple[str, ...], split: str, source: str | None, output: Path) -> None:
+    """Write a hash list, which keeps instances from being trained on.
+
+    It names instances without giving them away.  `playpen train` refuses what is in a list that
+    playpen.toml registers ([held_out] files = ["FILE"]) or a configuration names (games.held_out).
+    """
+    from playpen.cli.play import choose_instances
+    from playpen.plugins import registry
+    from playpen.training.contamination import hash_list, mark_of
+
+    marks = [
+        mark_of(get_game(name), instance)
+        for name in registry().expand(games)
+        for instance in choose_instances(name, split, (), source)
+    ]
+    write_output(output, hash_list(marks).encode())
+    click.echo(f"{len(marks)} instances are in {output}")

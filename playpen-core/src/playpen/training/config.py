@@ -89,6 +89,10 @@ class GamesTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             the first level to the last), or ``success`` (levels that the learner wins half of the
             time most often).
         fresh: make new instances when all have been played once, instead of repeating them.
+        held_out: hash lists of instances that must not be trained on (`playpen instances hashes`
+            writes them), beside those of ``[held_out] files`` in playpen.toml.
+        leave_out: train without such instances where the games' own generators made them, instead
+            of refusing.
     """
 
     names: list[str] = []
@@ -99,6 +103,8 @@ class GamesTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     files: dict[str, str] = {}
     curriculum: Literal["uniform", "levels", "success"] = "uniform"
     fresh: bool = False
+    held_out: list[str] = []
+    leave_out: bool = False
 
 
 class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -20,6 +21,7 @@ from playpen.rewards import RewardFunction, Rewards
 from playpen.runner import Cast, create_run, make_cast, make_players, play_run
 from playpen.store import Run
 from playpen.training.config import TABLES, ConfigError, TrainConfig, convert
+from playpen.training.contamination import HeldOut
 
 
 class Trainer:
@@ -78,6 +80,10 @@ class TrainingRun:
         self.output = Path(output)
         self.learner = config.learner.player
 
+    @cached_property
+    def _held_out(self) -> HeldOut:
+        return HeldOut.registered(self.config.games.held_out)
+
     def games(self) -> dict[str, Game]:
         """The games of the configuration by name."""
         return {name: get_game(name) for name in self.config.games.names}
@@ -91,17 +97,38 @@ class TrainingRun:
 
         Raises:
             InstanceError: a file is not valid for its game.
+            ConfigError: an instance is held out from training.
         """
         table = self.config.games
+        games = self.games()
         found: dict[str, list[Instance]] = {}
-        for name, game in self.games().items():
+        for name, game in games.items():
             if name in table.files:
                 found[name] = read_instances(table.files[name], game)
-            elif table.levels is None and table.per_level is None and not renewal:
+                self._held_out.refuse(
+                    found[name],
+                    games,
+                    f"games.files: {table.files[name]}",
+                    tests=True,
+                    remedy="take them out of the file, or the test means nothing",
+                )
+                continue
+            if table.levels is None and table.per_level is None and not renewal:
                 found[name] = ready_instances(game, table.split)
             else:
                 seed = derive_seed("renewal", table.seed, renewal) if renewal else table.seed
                 found[name] = self._generated(game, table.split, seed, table.per_level)
+            # Of another split than the test split by how they are made.
+            if table.leave_out:
+                kept = [i for i in found[name] if not self._held_out.where(game, i, tests=False)]
+                found[name] = kept
+            self._held_out.refuse(
+                found[name],
+                games,
+                "games.names",
+                tests=False,
+                remedy="write games.leave_out = true to train without them",
+            )
         return found
 
     def validation_instances(self) -> dict[str, list[Instance]]:
@@ -199,6 +226,9 @@ class TrainingRun:
         if not runs:
             teacher = self.config.teacher.player or "program:oracle"
             runs = [self.play("demonstrations", make_cast([(None, teacher)]))]
+        else:
+            for run in runs:
+                self._refuse_held_out(run)
         kept: list[tuple[Episode, tuple[str, ...]]] = []
         seen = 0
         for run in runs:
@@ -218,6 +248,18 @@ class TrainingRun:
         # A run holds episodes as they ended, which is a matter of timing.
         kept.sort(key=lambda found: found[0].key)
         return kept
+
+    def _refuse_held_out(self, run: Run) -> None:
+        """Refuse a recording of instances that are held out, however they are called there."""
+        wanted = {(episode.game, episode.instance) for episode in run.episodes()}
+        played = [i for i in run.instances() if (i.game, i.hash) in wanted and i.split != "test"]
+        self._held_out.refuse(
+            played,
+            {name: get_game(name) for name in run.config.assignments},
+            str(run.path),
+            tests=True,
+            remedy="train on other episodes, or the test means nothing",
+        )
 
     def _wanted(self, episode: Episode) -> bool:
         data = self.config.data

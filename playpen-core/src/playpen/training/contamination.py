@@ -1,0 +1,171 @@
+"""The contamination guard: nobody is trained on what somebody will be tested on.
+
+A puzzle is known by its fingerprint (its secret, not its wording), so that the same word, map or
+question is found again in another file, another level, or another game of the family.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from playpen.game import Game
+from playpen.instance import Instance, InstanceError, content_hash, ready_instances
+from playpen.settings import SettingsError, read_settings
+from playpen.training.config import ConfigError
+
+TABLE = "held_out"
+"""Of ``playpen.toml``: ``[held_out] files = [...]``."""
+_COLUMNS = 4
+_SHOWN = 5
+
+
+class Mark(NamedTuple):
+    """What is known of a held-out instance without giving it away.
+
+    Attributes:
+        game: name of its game.
+        instance: its content hash.
+        puzzle: hash of its fingerprint.
+        name: how people call it.
+    """
+
+    game: str
+    instance: str
+    puzzle: str
+    name: str
+
+
+def mark_of(game: Game, instance: Instance) -> Mark:
+    """The mark of an instance."""
+    name = f"{instance.experiment.name}/{instance.id}"
+    return Mark(game.name, instance.hash, content_hash(game.fingerprint(instance)), name)
+
+
+def hash_list(marks: Iterable[Mark]) -> str:
+    """The text of a hash list: a line for each instance, with tabs between its parts."""
+    lines = ["# game\tinstance\tpuzzle\tname"]
+    for mark in marks:
+        lines.append("\t".join("".join(" " if c in "\t\n\r" else c for c in part) for part in mark))
+    return "\n".join(lines) + "\n"
+
+
+def read_hash_list(path: Path) -> Iterator[Mark]:
+    """The marks of a hash list.
+
+    Raises:
+        ConfigError: the file cannot be read, or a line is not one of such a list.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except OSError as error:
+        raise ConfigError(f"{path}: the hash list cannot be read: {error.strerror}") from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(f"{path}: not a hash list: {error}") from None
+    for number, line in enumerate(text.split("\n"), 1):
+        if not line.strip() or line.startswith("#"):
+            continue
+        parts = line.rstrip("\r").split("\t")
+        if len(parts) != _COLUMNS or not all(parts[:3]):
+            raise ConfigError(
+                f"{path}, line {number}: not a line of a hash list (game, instance, puzzle and "
+                "name with tabs between them); `playpen instances hashes` writes such lists"
+            )
+        yield Mark(*parts)
+
+
+class HeldOut:
+    """What must not be trained on: the test splits of the games, and what hash lists hold."""
+
+    def __init__(self, files: Iterable[Path] = ()) -> None:
+        """Read hash lists.
+
+        Raises:
+            ConfigError: a list cannot be used.
+        """
+        self._listed: dict[str, str] = {}
+        self._tests: dict[str, frozenset[str]] = {}
+        for file in files:
+            for mark in read_hash_list(file):
+                for key in (mark.instance, mark.puzzle):
+                    self._listed.setdefault(key, f"{mark.game}/{mark.name} of {file}")
+
+    @classmethod
+    def registered(cls, files: Sequence[str]) -> HeldOut:
+        """The lists of a configuration, and those that ``playpen.toml`` registers.
+
+        Raises:
+            ConfigError: a list, or ``playpen.toml``, cannot be used.
+        """
+        try:
+            settings = read_settings()
+            wanted: Any = settings.table(TABLE).get("files", [])
+        except SettingsError as error:
+            raise ConfigError(str(error)) from None
+        if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
+            raise ConfigError(f'{settings.path}: [{TABLE}] files = ["FILE", ...] is expected')
+        return cls([*(Path(name) for name in files), *(settings.path.parent / n for n in wanted)])
+
+    def where(self, game: Game, instance: Instance, *, tests: bool) -> str | None:
+        """In what an instance, or another one of the same puzzle, is held out.
+
+        Args:
+            game: of the instance.
+            instance: that somebody wants to train on.
+            tests: also look into the game's own test split.
+        """
+        if not (tests or self._listed):
+            return None
+        mark = mark_of(game, instance)
+        found = self._listed.get(mark.instance) or self._listed.get(mark.puzzle)
+        if found is None and tests and mark.puzzle in self._test_split(game):
+            found = f"the test split of {game.name!r}"
+        return found
+
+    def _test_split(self, game: Game) -> frozenset[str]:
+        if game.name not in self._tests:
+            try:
+                instances = ready_instances(game, "test")
+            except (InstanceError, NotImplementedError):  # a game without instances of its own
+                instances = []
+            self._tests[game.name] = frozenset(mark_of(game, i).puzzle for i in instances)
+        return self._tests[game.name]
+
+    def refuse(
+        self,
+        instances: Iterable[Instance],
+        games: Mapping[str, Game],
+        source: str,
+        *,
+        tests: bool,
+        remedy: str,
+    ) -> None:
+        """Refuse instances that are held out, naming them.
+
+        Args:
+            instances: to train on.
+            games: by name.
+            source: where the instances come from.
+            tests: also look into the games' own test splits.
+            remedy: what to do.
+
+        Raises:
+            ConfigError: some of them are held out.
+        """
+        checked = list(instances)
+        found = [
+            (instance, where)
+            for instance in checked
+            if (where := self.where(games[instance.game], instance, tests=tests)) is not None
+        ]
+        if not found:
+            return
+        names = ", ".join(
+            f"{i.game}/{i.experiment.name}/{i.id} (as {where})" for i, where in found[:_SHOWN]
+        )
+        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        raise ConfigError(
+            f"{source}: {len(found)} of the {len(checked)} instances are held out from training: "
+            f"{names}{more}; {remedy}"
+        )
