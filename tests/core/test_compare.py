@@ -61,13 +61,39 @@ def test_a_table_for_each_pair(runs: dict[str, Path]) -> None:
 
 def test_the_oracle_is_better(runs: dict[str, Path]) -> None:
     found = json.loads(good("compare", runs["silent"], runs["oracle"], "--json"))
-    gains = {gain["game"]: gain for gain in found[str(runs["oracle"])]}
+    gains = {gain["game"]: gain for gain in found[str(runs["oracle"])]["gains"]}
     taboo = gains["taboo"]
     assert taboo["instances"] == 12
     assert taboo["difference"]["value"] > 50 and taboo["p"] < 0.001
     # Nothing of the silent run was played, so format and skill have equal parts.
     assert taboo["format"] == pytest.approx(taboo["skill"])
     assert taboo["format"] + taboo["skill"] == pytest.approx(taboo["difference"]["value"])
+
+
+def test_the_reasons_of_both_runs_stand_side_by_side(runs: dict[str, Path]) -> None:
+    found = json.loads(good("compare", runs["silent"], runs["careless"], "--json"))
+    shifts = [s for s in found[str(runs["careless"])]["reasons"] if s["game"] == "taboo"]
+    run = Run.open(runs["careless"])
+    aborted = [e for e in run.episodes() if e.game == "taboo" and e.aborted]
+    share = 100 * len(aborted) / 12
+    assert {(s["role"], s["reason"]): (s["before"], s["after"]) for s in shifts} == {
+        ("describer", "missing_tag"): (100.0, pytest.approx(share)),
+        ("", "lost"): (0.0, pytest.approx(100 - share)),
+    }
+    out = good("compare", runs["silent"], runs["careless"])
+    line = next(line for line in out.splitlines() if "describer" in line and "missing_tag" in line)
+    assert line.split()[-3:] == ["100.0", f"{share:.1f}", f"{share - 100:+.1f}"]
+
+
+def test_evaluations_are_compared_as_their_runs_are(
+    runs: dict[str, Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, spec in (("a", "program:oracle"), ("b", f"{SELF}:silent")):
+        good("eval", spec, "--games", "taboo", "-o", name)
+        good("eval", spec, "--suite", "static-1.0", "-o", name)
+    found = json.loads(good("compare", "a", "b", "--json"))["b"]["gains"]
+    assert {"taboo", "cladder"} <= {gain["game"] for gain in found}
 
 
 def test_wrong_calls(runs: dict[str, Path]) -> None:

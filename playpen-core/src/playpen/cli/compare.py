@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from playpen.cli.runs import run_directories
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from rich.table import Table
 
+    from playpen.episode import Episode
     from playpen.scoring import Results
     from playpen.statistics import Gain
 
@@ -24,36 +29,41 @@ if TYPE_CHECKING:
 def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     """Tell how sure the difference between RUNs is.
 
+    A RUN is a run directory, or one that `playpen eval` has made.
+
     Each is compared with the first one, on the instances that both have played.  Per game: the
     difference in the mean main score (an aborted episode counts as 0) with its 95 % interval, p of
     a permutation test corrected for the number of games (Holm), the difference that such a
     comparison would find in 80 % of cases, and how much of it is due to format (fewer aborts) and
-    to skill.
+    to skill.  Then why episodes were not won: the broken rules and the losses, by role.
     """
     from rich.console import Console
 
-    try:
+    from playpen.cli.needs import needs_report
+
+    with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
-    except ImportError as error:
-        raise click.ClickException(
-            f'comparing needs numpy ({error}): pip install "playpen-core[report]"'
-        ) from None
     if len(runs) < 2:
         raise click.UsageError(
             "name at least two runs: the first one is what others are compared to"
         )
-    first, *others = [_results(run) for run in runs]
+    first, *others = [_recorded(run) for run in runs]
     found = {
-        run: compare_results(first, them, seed=seed)
+        run: (compare_results(first.results, them.results, seed=seed), _shifts(first, them))
         for run, them in zip(runs[1:], others, strict=True)
     }
     if as_json:
-        click.echo(
-            json.dumps({run: [_plain(gain) for gain in gains] for run, gains in found.items()})
-        )
+        document = {
+            run: {
+                "gains": [_plain(gain) for gain in gains],
+                "reasons": [shift._asdict() for shift in shifts],
+            }
+            for run, (gains, shifts) in found.items()
+        }
+        click.echo(json.dumps(document))
         return
     console = Console()
-    for run, gains in found.items():
+    for run, (gains, shifts) in found.items():
         if not gains:
             click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
             continue
@@ -64,14 +74,66 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             style="dim",
             highlight=False,
         )
+        if shifts:
+            console.print(_reasons(shifts))
 
 
-def _results(path: str) -> Results:
+class Recorded(NamedTuple):
+    """What is compared: results, and per game the share of episodes for each way not to win."""
+
+    results: Results
+    reasons: dict[tuple[str, str, str], float]
+
+
+class Shift(NamedTuple):
+    """How often something kept episodes of a game from being won, in % of the game's episodes.
+
+    Attributes:
+        game: its name.
+        role: at fault, "" where the rules name none.
+        reason: the broken rule, or ``lost``.
+        before: in the first run.
+        after: in the other one.
+    """
+
+    game: str
+    role: str
+    reason: str
+    before: float
+    after: float
+
+
+def _recorded(path: str) -> Recorded:
     from playpen.scoring import results_of
     from playpen.store import Run
+    from playpen.taxonomy import reasons
 
-    run = Run.open(Path(path))
-    return results_of(run.episodes(), {name: get_game(name) for name in run.config.assignments})
+    runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
+    games = {name: get_game(name) for run in runs for name in run.config.assignments}
+
+    def episodes() -> Iterator[Episode]:
+        return (episode for run in runs for episode in run.episodes())
+
+    results = results_of(episodes(), games)
+    played = Counter(episode.game for episode in episodes())
+    shares = {
+        (found.game, found.role or "", found.code if found.ending == "abort" else "lost"): (
+            100 * found.episodes / played[found.game]
+        )
+        for found in reasons(episodes())
+    }
+    return Recorded(results, shares)
+
+
+def _shifts(first: Recorded, other: Recorded) -> list[Shift]:
+    """Game by game, the largest changes first; of the games that both have played."""
+    common = first.results.keys() & other.results.keys()
+    shifts = [
+        Shift(*key, first.reasons.get(key, 0.0), other.reasons.get(key, 0.0))
+        for key in sorted(first.reasons.keys() | other.reasons.keys())
+        if key[0] in common
+    ]
+    return sorted(shifts, key=lambda s: (s.game, -abs(s.after - s.before)))
 
 
 def _plain(gain: Gain) -> dict[str, object]:
@@ -80,6 +142,29 @@ def _plain(gain: Gain) -> dict[str, object]:
     if gain.detectable != gain.detectable:
         named["detectable"] = None
     return named
+
+
+def _reasons(shifts: list[Shift]) -> Table:
+    from rich.text import Text
+
+    from playpen.inert import inert
+    from playpen.report.tables import MISSING, plain_table
+
+    table = plain_table(title="why episodes were not won, in % of all episodes")
+    for name in ("game", "role", "reason"):
+        table.add_column(name, overflow="fold", min_width=8)
+    for name in ("before", "after", "change"):
+        table.add_column(name, justify="right", no_wrap=True)
+    for shift in shifts:
+        table.add_row(
+            Text(shift.game),
+            Text(inert(shift.role or MISSING, one_line=True)),
+            Text(inert(shift.reason, one_line=True)),
+            f"{shift.before:.1f}",
+            f"{shift.after:.1f}",
+            f"{shift.after - shift.before:+.1f}",
+        )
+    return table
 
 
 def _table(title: str, gains: list[Gain]) -> Table:

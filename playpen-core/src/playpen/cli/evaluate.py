@@ -12,6 +12,7 @@ import click
 
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
 from playpen.cli.play import budget, choose_instances, executed
+from playpen.cli.runs import run_directories
 from playpen.instance import SPLITS
 from playpen.plugins import registry
 
@@ -171,7 +172,7 @@ def _recorded(what: Sequence[str]) -> list[Run] | None:
     """
     from playpen.store import Run
 
-    found = [_run_directories(Path(text)) for text in what]
+    found = [run_directories(Path(text)) for text in what]
     if all(found):
         return [Run.open(path) for paths in found for path in paths]
     if len(what) > 1:
@@ -184,12 +185,6 @@ def _recorded(what: Sequence[str]) -> list[Run] | None:
             f"{what[0]!r} is a directory without a run.json; a checkpoint is written hf:{what[0]}"
         )
     return None
-
-
-def _run_directories(path: Path) -> list[Path]:
-    """The run that a directory is, or those of the evaluation that it is."""
-    files = [path / "run.json", *sorted(path.glob("runs/*/run.json"))]
-    return [file.parent for file in files if file.is_file()]
 
 
 def _suites(suites: Sequence[str], names: list[str] | None) -> dict[str, list[str]]:
