@@ -11,7 +11,17 @@ from typing import NoReturn
 
 import click
 
-from playpen.cli import compare, evaluate, exchange, instances, listing, play, runs, train
+from playpen.cli import (
+    compare,
+    crossplay,
+    evaluate,
+    exchange,
+    instances,
+    listing,
+    play,
+    runs,
+    train,
+)
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
@@ -44,6 +54,7 @@ for command in (
     runs.score,
     evaluate.evaluate,
     compare.compare,
+    crossplay.crossplay,
     runs.transcript,
     exchange.import_run,
     exchange.export_run,

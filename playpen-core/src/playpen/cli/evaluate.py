@@ -153,8 +153,7 @@ def evaluate(
         console = Console()
         console.print(evaluation_tables(found))
         for label, count in found.tokens.items():
-            line = f"Tokens of {label}: {count.prompt} read, {count.completion} written"
-            click.echo(inert(line, one_line=True))
+            click.echo(inert(f"Tokens of {label}: {count}", one_line=True))
         if found.seconds:
             click.echo(f"Played in {found.seconds:.1f} s")
         click.echo(f"Written to {file}")
@@ -228,13 +227,12 @@ def _play(
     """Play what is missing, suite by suite.
 
     Raises:
-        SystemExit: it was interrupted, or stopped by the budget.
+        SystemExit: it was interrupted, or the budget is used up.
     """
     from playpen.evaluation import evaluation_run
     from playpen.runner import make_executor
 
     elsewhere = None if executor is None else make_executor(executor)
-    again = shlex.join(["playpen", *sys.argv[1:]])
     runs = []
     for suite, of_suite in instances.items():
         run = evaluation_run(
@@ -242,11 +240,7 @@ def _play(
             concurrency=concurrency, split=split, source=source, command=sys.argv[1:],
         )  # fmt: skip
         runs.append(run)
-        try:
-            max_tokens = _play_run(run, concurrency, max_tokens, elsewhere)
-        except KeyboardInterrupt:
-            click.echo(f"Interrupted.  The same command goes on: {again}", err=True)
-            raise SystemExit(130) from None
+        max_tokens = play_evaluation_run(run, concurrency, max_tokens, elsewhere)
         if max_tokens == 0:
             click.echo(
                 "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",
@@ -256,29 +250,44 @@ def _play(
     return runs
 
 
-def _play_run(
-    run: Run, concurrency: int, max_tokens: int | None, executor: Executor | None
+def play_evaluation_run(
+    run: Run,
+    concurrency: int,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
 ) -> int | None:
-    """Play a run with a bar; what is left of the budget."""
+    """Play what is missing of a run with a bar; what is left of the budget.
+
+    Raises:
+        SystemExit: it was interrupted.
+    """
     from rich.console import Console
 
     from playpen.report.tables import PlayProgress
-    from playpen.runner import make_players, play_run
+    from playpen.runner import make_players, play_run, uncounted
 
     players = make_players(run.config.players)
     typed = any(player.serial for player in players.values())
-    with PlayProgress(Console(stderr=True), shown=not typed) as progress:
-        tally = play_run(
-            run,
-            planned=progress.planned,
-            finished=progress.finished,
-            concurrency=concurrency,
-            players=players,
-            max_tokens=max_tokens,
-            executor=executor,
-        )
+    try:
+        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
+            tally = play_run(
+                run,
+                planned=progress.planned,
+                finished=progress.finished,
+                concurrency=concurrency,
+                players=players,
+                max_tokens=max_tokens,
+                executor=executor,
+            )
+    except KeyboardInterrupt:
+        again = shlex.join(["playpen", *sys.argv[1:]])
+        click.echo(f"Interrupted.  The same command goes on: {again}", err=True)
+        raise SystemExit(130) from None
     if max_tokens is None:
         return None
+    if tally.exhausted and tally.uncounted:
+        click.echo(f"{uncounted(tally)}  The same command without one goes on", err=True)
+        raise SystemExit(1)
     return 0 if tally.exhausted else max(max_tokens - tally.tokens, 1)
 
 
