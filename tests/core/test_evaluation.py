@@ -12,7 +12,7 @@ import pytest
 from tests.core.command_line import good, playpen, refused
 
 from playpen.conversation import Conversation
-from playpen.coverage import coverage_of, faults_of
+from playpen.coverage import coverage_of, take_inventory
 from playpen.evaluation import evaluate
 from playpen.plugins import get_game
 from playpen.scoring import Attempts, results_of, score_episodes
@@ -232,7 +232,7 @@ def test_every_bad_line_is_named_at_once_and_repaired(recorded: Run) -> None:
     assert len((recorded.path / "episodes.damaged").read_text().splitlines()) == 3
     after = list(recorded.episodes())
     assert {e.key: e.events for e in after} == {e.key: e.events for e in before}
-    assert not faults_of(recorded) and coverage_of(recorded)["taboo"].complete
+    assert not take_inventory(recorded).faults and coverage_of(recorded)["taboo"].complete
     assert "*" not in good("eval", "run", "-o", "out", "--strict")
 
 

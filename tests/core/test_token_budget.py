@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 from tests.core.command_line import good, playpen
-from tests.core.fault_server import Canned, FaultServer, Payload, words
+from tests.core.fault_server import Canned, FaultServer, Payload, completion, words
 
 from playpen.store import Run
 
@@ -51,7 +51,7 @@ def test_tokens_are_counted_for_each_player(server: FaultServer) -> None:
     counts = {}
     for model in ("a", "b"):
         prompt, completion = used(server, model)
-        counts[f"openai:{model}"] = {"prompt": prompt, "completion": completion}
+        counts[f"openai:{model}"] = {"prompt": prompt, "completion": completion, "uncounted": 0}
         assert f"{prompt} read, {completion} written" in out
     assert stored() == counts
     assert counts["openai:a"] != counts["openai:b"]
@@ -74,7 +74,8 @@ def test_failed_attempts_and_later_sittings_are_counted(server: FaultServer) -> 
     answered = [r for n, r in enumerate(server.requests) if n not in (3, 7)]
     prompt = sum(words(r.payload) for r in answered)
     completion = sum(len(clue(r.payload).split()) for r in answered)
-    assert stored() == {"openai:m": {"prompt": prompt, "completion": completion}}
+    counted = {"prompt": prompt, "completion": completion, "uncounted": 0}
+    assert stored() == {"openai:m": counted}
     assert len(list(Run.open("out").episodes(failed=True))) == 5
 
 
@@ -143,3 +144,64 @@ def test_an_evaluation_stops_at_its_budget_and_goes_on(server: FaultServer) -> N
     assert 0 < played < sum(run.config.episodes.values())
     assert "*" not in good(*call, "--max-tokens-total", "100000000")
     assert sum(1 for _ in run.episodes()) == sum(run.config.episodes.values())
+
+
+def without_usage(payload: Payload) -> Canned:
+    """Answer as servers do that do not say how many tokens that took."""
+    body = json.loads(completion(clue(payload)))
+    del body["usage"]
+    return Canned(200, json.dumps(body).encode())
+
+
+def test_tokens_that_the_server_does_not_count_are_unknown(server: FaultServer) -> None:
+    server.answer = without_usage
+    out = good("play", "taboo", "-p", server.spec(), "-n", "2", "-o", "out")
+    assert "Tokens of openai:m" in out
+    assert "unknown (the server does not count them)" in out
+    asked = len(server.requests)
+    assert stored() == {"openai:m": {"prompt": 0, "completion": 0, "uncounted": asked}}
+    replies = [said.reply for e in Run.open("out").episodes() for said in e.replies()]
+    assert len(replies) == asked
+    assert {(reply.prompt_tokens, reply.completion_tokens) for reply in replies} == {(None, None)}
+
+    # From now on the server counts.
+    server.answer = clue
+    server.requests.clear()
+    out = good("play", "taboo", "-p", server.spec(), "-n", "2", "-o", "counted")
+    assert "unknown" not in out
+    prompt, written = used(server)
+    counted = {"prompt": prompt, "completion": written, "uncounted": 0}
+    assert stored("counted") == {"openai:m": counted}
+
+
+def test_a_budget_that_nobody_can_keep_stops_at_once(server: FaultServer) -> None:
+    server.answer = without_usage
+    options = ("-n", "20", "--concurrency", "2", "-o", "out", "--max-tokens-total", "99999999")
+    result = playpen("play", "taboo", "-p", server.spec(), *options)
+    assert result.code == 1
+    done = len(list(Run.open("out").episodes(failed=True)))
+    assert 0 < done <= 3
+    replies = len(server.requests)
+    assert f"how many tokens {replies} of the replies took" in result.err
+    assert "Continue without a budget: playpen resume out" in result.err
+
+    again = playpen("resume", "out", "--max-tokens-total", "99999999")
+    assert again.code == 1
+    assert len(server.requests) == replies
+
+    good("resume", "out")
+    assert len(list(Run.open("out").episodes())) == 20
+
+
+def test_an_evaluation_stops_at_once_too(server: FaultServer) -> None:
+    server.answer = without_usage
+    options = ("--games", "taboo", "--concurrency", "2", "--max-tokens-total", "9999999")
+    result = playpen("eval", server.spec(), *options)
+    assert result.code == 1
+    assert "The same command without one goes on" in result.err
+    assert 0 < len(server.requests) <= 3 * 6
+
+
+def test_programs_do_not_use_up_a_budget(server: FaultServer) -> None:
+    good("play", "taboo", "-p", WRONG, "-n", "4", "-o", "out", "--max-tokens-total", "1")
+    assert len(list(Run.open("out").episodes())) == 4

@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from playpen.episode import Key, identity
-from playpen.store import EpisodeKey, EpisodeWriter, Run, numbered_lines
+from playpen.store import EpisodeWriter, Progress, Run, numbered_lines, read_name
 
 _SHOWN = 5
 
@@ -63,13 +63,17 @@ class Coverage(msgspec.Struct):
         return ", ".join(parts) + (f" ({names})" if names else "")
 
 
-def coverage_of(run: Run) -> dict[str, Coverage]:
+def coverage_of(run: Run, progress: Progress | None = None) -> dict[str, Coverage]:
     """Per game of a run, how much of the plan was played.
+
+    Args:
+        run: its plan is looked at.
+        progress: what was played, if it is known already.
 
     Raises:
         RunError: the run is damaged.
     """
-    progress = run.progress()
+    progress = progress or run.progress()
     found = {name: Coverage(planned=planned) for name, planned in run.config.episodes.items()}
     finished: dict[str, int] = {}
     for key in progress.done:
@@ -105,37 +109,40 @@ def _planned(run: Run) -> Iterator[tuple[Key, str]]:
             yield identity(game, instance.hash, players, config.seed, repeat), name
 
 
-def faults_of(run: Run) -> list[Fault]:
-    """The lines of a run that cannot be counted: damaged, recorded twice, or of another run.
+class Inventory(NamedTuple):
+    """What is in the file of a run's episodes: lines that cannot be counted, and progress."""
+
+    faults: list[Fault]
+    progress: Progress
+
+
+def take_inventory(run: Run) -> Inventory:
+    """Look at every line of a run, at what identifies it only.
+
+    Lines are at fault that are damaged, recorded twice, or of another run.
 
     Raises:
         RunError: ``instances.jsonl`` is damaged.
     """
     known = {(instance.game, instance.hash) for instance in run.instances()}
-    decoder = msgspec.json.Decoder(_Named)
     first: dict[Key, int] = {}
+    failed: dict[Key, int] = {}
     faults = []
     for number, line in numbered_lines(run.path / "episodes.jsonl"):
         try:
-            entry = decoder.decode(line)
+            entry = read_name(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             faults.append(Fault(number, f"damaged: {error}"))
             continue
-        name = f"{entry.game}/{entry.experiment}/{entry.instance_id}"
+        key, name = entry.key, entry.name
         if (entry.game, entry.instance) not in known:
             faults.append(Fault(number, f"{name} is none of the instances of this run"))
-        elif entry.failure is None and entry.key in first:
-            faults.append(Fault(number, f"{name} is recorded in line {first[entry.key]} already"))
-        elif entry.failure is None:
-            first[entry.key] = number
-    return faults
-
-
-class _Named(EpisodeKey):
-    """What identifies an episode, and the names that people know it by."""
-
-    experiment: str = ""
-    instance_id: int | str = ""
+        elif entry.failure is not None:
+            failed[key] = max(entry.attempts, failed.get(key, 0))
+        elif first.setdefault(key, number) != number:
+            faults.append(Fault(number, f"{name} is recorded in line {first[key]} already"))
+    failed = {key: attempts for key, attempts in failed.items() if key not in first}
+    return Inventory(faults, Progress(set(first), failed))
 
 
 def set_aside(run: Run, faults: Iterable[Fault]) -> None:

@@ -6,30 +6,29 @@ instances it has not seen), those it was not trained on, and the static benchmar
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import msgspec
 
-from playpen.coverage import Coverage, coverage_of, faults_of
+from playpen.coverage import Coverage, coverage_of, take_inventory
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.plugins import get_game, registry
 from playpen.rollout import NO_LIMITS, Limits
 from playpen.runner import Cast, create_run
 from playpen.scoring import (
+    Aggregate,
     Attempts,
     GameScore,
     Results,
     RunScore,
     TokenCount,
-    results_of,
-    score_episodes,
     score_games,
 )
 from playpen.statistics import Scores, pass_at, score_intervals
-from playpen.store import Run, RunError
+from playpen.store import Progress, Run, RunError
 
 CLEMSCORE, STATSCORE = "clemscore", "statscore"
 """The names that upstream's ``val.json`` has for the scores of the two kinds of games."""
@@ -95,6 +94,7 @@ def evaluate(
     seen: Collection[str] | None = None,
     unseen: Collection[str] | None = None,
     seed: int = 0,
+    judged: Callable[[Run, Episode, Mapping[str, Any] | None], None] | None = None,
 ) -> Evaluation:
     """Score what was recorded.
 
@@ -104,6 +104,8 @@ def evaluate(
             given.  With neither, dialogue games are not divided.
         unseen: games that it was not trained on.
         seed: of the resampling.
+        judged: told about every episode and its scores, which are `None` where it counts in no
+            mean.
 
     Raises:
         RunError: a run is damaged, a line of it cannot be counted (all such lines are named), or
@@ -111,8 +113,9 @@ def evaluate(
         PluginError: a game is not installed.
     """
     owners: dict[str, Run] = {}
+    coverage: dict[str, Coverage] = {}
     for run in runs:
-        refuse_faults(run)
+        coverage |= coverage_of(run, refuse_faults(run))
         for name in run.config.assignments:
             if name in owners:
                 raise RunError(
@@ -121,19 +124,15 @@ def evaluate(
                 )
             owners[name] = run
     games = {name: get_game(name) for name in owners}
-    coverage: dict[str, Coverage] = {}
-    for run in runs:
-        coverage |= coverage_of(run)
     spans: list[tuple[float, float]] = []
-
-    def timed() -> Iterator[Episode]:
-        for run in runs:
-            for episode in run.episodes(failed=True):
-                spans.append((episode.started, episode.started + episode.seconds))
-                yield episode
-
-    scores = score_episodes(timed(), games)
-    results = results_of((episode for run in runs for episode in run.episodes()), games)
+    aggregate = Aggregate(games)
+    for run in runs:
+        for episode in run.episodes(failed=True):
+            spans.append((episode.started, episode.started + episode.seconds))
+            row = aggregate.add(episode)
+            if judged is not None:
+                judged(run, episode, row)
+    scores, results = aggregate.score(), aggregate.results
     found = {
         score.game: GameResult(
             score,
@@ -170,15 +169,18 @@ def as_document(value: Any) -> Any:
     return [as_document(part) for part in value] if isinstance(value, list) else value
 
 
-def refuse_faults(run: Run) -> None:
+def refuse_faults(run: Run) -> Progress:
     """Say all that is wrong with the lines of a run at once.
+
+    Returns:
+        What was played.
 
     Raises:
         RunError: a line cannot be counted.
     """
-    faults = faults_of(run)
+    faults, progress = take_inventory(run)
     if not faults:
-        return
+        return progress
     lines = "".join(f"\n  line {line}: {reason}" for line, reason in faults[:_FAULTS_SHOWN])
     if len(faults) > _FAULTS_SHOWN:
         lines += f"\n  ... and {len(faults) - _FAULTS_SHOWN} more"

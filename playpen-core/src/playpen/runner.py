@@ -26,7 +26,7 @@ from playpen.plugins import (
     resolve_spec,
 )
 from playpen.rollout import NO_LIMITS, Job, Limits, assign, blank_episodes, rollout
-from playpen.scoring import tokens_of
+from playpen.scoring import is_uncounted, tokens_of
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig, RunError
 
 
@@ -177,8 +177,9 @@ def versions(games: Sequence[str] = ()) -> dict[str, str]:
 class Tally(msgspec.Struct):
     """What one sitting of a run did: finished and failed episodes, and what is left to play.
 
-    With a budget, `tokens` is what all sittings together used, and `exhausted` says that it kept
-    episodes from being played.
+    With a budget, `tokens` is what all sittings together used, `uncounted` how many replies are not
+    in it because nobody knows what they took, and `exhausted` says that the budget, or such
+    replies, kept episodes from being played.
     """
 
     finished: int = 0
@@ -186,7 +187,25 @@ class Tally(msgspec.Struct):
     remaining: int = 0
     given_up: int = 0
     tokens: int = 0
+    uncounted: int = 0
     exhausted: bool = False
+
+    def spend(self, episode: Episode) -> None:
+        """Count what an episode took."""
+        self.tokens += tokens_of(episode)
+        self.uncounted += sum(is_uncounted(said.reply) for said in episode.replies())
+
+    def over(self, budget: int | None) -> bool:
+        """Whether no further episode may begin."""
+        return budget is not None and (self.tokens >= budget or self.uncounted > 0)
+
+
+def uncounted(tally: Tally) -> str:
+    """What to tell people whose budget cannot be kept."""
+    return (
+        f"Stopped: --max-tokens-total cannot be kept, as the server did not say how many tokens "
+        f"{tally.uncounted} of the replies took."
+    )
 
 
 class Unit(NamedTuple):
@@ -339,7 +358,8 @@ def play_run(
         concurrency: replaces the run's own.
         players: the players by label, if they are made already; they are closed at the end.
         max_tokens: once the players have used so many, in all sittings and failed attempts
-            together, no further episode is begun; those in flight are finished.
+            together, no further episode is begun; those in flight are finished.  Nor is any
+            begun once a reply came whose tokens nobody has counted: it could go on for ever.
         executor: plays somewhere else, where it makes the players anew.
 
     Raises:
@@ -352,8 +372,9 @@ def play_run(
         missing = Missing(run)
         tally = Tally(remaining=missing.count, given_up=missing.given_up)
         if max_tokens is not None:
-            tally.tokens = sum(map(tokens_of, run.episodes(failed=True)))
-            tally.exhausted = bool(missing.count) and tally.tokens >= max_tokens
+            for episode in run.episodes(failed=True):
+                tally.spend(episode)
+            tally.exhausted = bool(missing.count) and tally.over(max_tokens)
         planned(0 if tally.exhausted else missing.count)
         limit = concurrency or run.config.concurrency
         if any(player.serial for player in players.values()):
@@ -364,7 +385,7 @@ def play_run(
         def record(episode: Episode) -> None:
             writer.append(episode)
             if max_tokens is not None:
-                tally.tokens += tokens_of(episode)
+                tally.spend(episode)
             if episode.failure is None:
                 tally.finished += 1
                 tally.remaining -= 1
@@ -376,7 +397,7 @@ def play_run(
 
         def affordable() -> Iterator[Unit]:
             for unit in missing:
-                if max_tokens is not None and tally.tokens >= max_tokens:
+                if tally.over(max_tokens):
                     tally.exhausted = True
                     return
                 yield unit

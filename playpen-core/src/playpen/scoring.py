@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple, TypeAlias
 
 import msgspec
 
+from playpen.conversation import Reply
 from playpen.episode import Episode, Key
 from playpen.game import Game
 
@@ -59,10 +61,24 @@ class GameScore(msgspec.Struct):
 
 
 class TokenCount(msgspec.Struct):
-    """Tokens that a player read and wrote, as far as it counts them: see `playpen.Reply`."""
+    """Tokens that a player read and wrote, as far as it counts them: see `playpen.Reply`.
+
+    `uncounted` is how many of its replies are not in these numbers: see `is_uncounted`.
+    """
 
     prompt: int = 0
     completion: int = 0
+    uncounted: int = 0
+
+    def __str__(self) -> str:
+        if not self.uncounted:
+            return f"{self.prompt} read, {self.completion} written"
+        unknown = "unknown (the server does not count them)"
+        if not (self.prompt or self.completion):
+            return unknown
+        return (
+            f"{self.prompt} read, {self.completion} written, of {self.uncounted} replies {unknown}"
+        )
 
 
 class RunScore(msgspec.Struct):
@@ -84,14 +100,25 @@ def tokens_of(episode: Episode) -> int:
     return sum((reply.prompt_tokens or 0) + (reply.completion_tokens or 0) for reply in replies)
 
 
+def is_uncounted(reply: Reply) -> bool:
+    """Whether a model generated a reply and nobody knows with how many tokens.
+
+    Some servers do not tell.  Programs and people generate nothing: they give no `stop_reason`.
+    """
+    counted = reply.prompt_tokens is not None or reply.completion_tokens is not None
+    return reply.stop_reason in ("stop", "length") and not counted
+
+
 def _add_tokens(tokens: dict[str, TokenCount], episode: Episode) -> None:
     """Count an episode's tokens for the players of its roles, by label."""
     for said in episode.replies():
         prompt, completion = said.reply.prompt_tokens, said.reply.completion_tokens
-        if prompt is not None or completion is not None:
+        uncounted = is_uncounted(said.reply)
+        if prompt is not None or completion is not None or uncounted:
             count = tokens.setdefault(episode.players.get(said.role, said.role), TokenCount())
             count.prompt += prompt or 0
             count.completion += completion or 0
+            count.uncounted += uncounted
 
 
 def score_game(
@@ -138,52 +165,6 @@ def score_games(games: Iterable[GameScore]) -> RunScore:
     return RunScore(table, played, quality, clemscore)
 
 
-def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> RunScore:
-    """Score episodes of any number of games.
-
-    Of the attempts at one unit of work the finished one counts; a unit that only failed is
-    counted as failed and enters no mean.
-
-    Args:
-        episodes: failed attempts included.
-        games: the games by name.
-    """
-    tokens: dict[str, TokenCount] = {}
-    rows: dict[str, list[dict[str, Any]]] = {}
-    unscored: dict[str, int] = {}
-    failures: dict[Key, str] = {}
-    finished = set()
-    for episode in episodes:
-        _add_tokens(tokens, episode)
-        if episode.failure is not None:
-            failures[episode.key] = episode.game
-            continue
-        if episode.outcome is None:
-            continue
-        finished.add(episode.key)
-        if episode.outcome.unscored:
-            unscored[episode.game] = unscored.get(episode.game, 0) + 1
-            continue
-        row = episode_scores(games[episode.game], episode)
-        rows.setdefault(episode.game, []).append(row)
-    failed: dict[str, int] = {}
-    for key, name in failures.items():
-        if key not in finished:
-            failed[name] = failed.get(name, 0) + 1
-    names = rows.keys() | failed.keys() | unscored.keys()
-    score = score_games(
-        score_game(
-            name,
-            rows.get(name, []),
-            failed=failed.get(name, 0),
-            unscored=unscored.get(name, 0),
-        )
-        for name in names
-    )
-    score.tokens = tokens
-    return score
-
-
 class Attempts(NamedTuple):
     """What a player did on one instance, over all repeats.
 
@@ -206,9 +187,98 @@ class Attempts(NamedTuple):
         """Mean main score, where an episode without one counts as 0."""
         return self.total / self.episodes
 
+    def with_another(self, scores: Mapping[str, Any]) -> Attempts:
+        """These and one more, with its episode-level scores."""
+        main = scores["Main Score"]
+        scored = main is not None and not math.isnan(main)
+        return Attempts(
+            self.episodes + 1,
+            self.played + (not scores["Aborted"]),
+            self.scored + scored,
+            self.total + (main if scored else 0),
+            self.won + bool(scores["Success"]),
+        )
+
 
 Results: TypeAlias = dict[str, dict[str, Attempts]]
 """Per game, what was done on each instance (by its hash)."""
+
+
+class Aggregate:
+    """Scores of episodes of any number of games, each judged once, as they come.
+
+    Of the attempts at one unit of work the finished one counts; a unit that only failed is
+    counted as failed and enters no mean.
+
+    Attributes:
+        results: what was done on each instance.
+        tokens: what each player used, by label, failed attempts included.
+    """
+
+    def __init__(self, games: Mapping[str, Game]) -> None:
+        """Nothing yet.
+
+        Args:
+            games: the games by name.
+        """
+        self.results: Results = {}
+        self.tokens: dict[str, TokenCount] = {}
+        self._games = games
+        self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._unscored: Counter[str] = Counter()
+        self._failures: dict[Key, str] = {}
+        self._finished: set[Key] = set()
+
+    def add(self, episode: Episode) -> dict[str, Any] | None:
+        """Count an episode.
+
+        Returns:
+            Its scores; `None` if it failed, or if aggregates leave it out.
+        """
+        _add_tokens(self.tokens, episode)
+        if episode.outcome is None:
+            if episode.failure is not None:
+                self._failures[episode.key] = episode.game
+            return None
+        self._finished.add(episode.key)
+        if episode.outcome.unscored:
+            self._unscored[episode.game] += 1
+            return None
+        scores = episode_scores(self._games[episode.game], episode)
+        row = {name: scores[name] for name in ("Aborted", "Success", "Lose", "Main Score")}
+        self._rows.setdefault(episode.game, []).append(row)
+        table = self.results.setdefault(episode.game, {})
+        before = table.get(episode.instance, Attempts(0, 0, 0, 0, 0))
+        table[episode.instance] = before.with_another(row)
+        return scores
+
+    def score(self) -> RunScore:
+        """The scores of all that was counted."""
+        failed = Counter(name for key, name in self._failures.items() if key not in self._finished)
+        score = score_games(
+            score_game(
+                name,
+                self._rows.get(name, []),
+                failed=failed[name],
+                unscored=self._unscored[name],
+            )
+            for name in self._rows.keys() | failed.keys() | self._unscored.keys()
+        )
+        score.tokens = self.tokens
+        return score
+
+
+def score_episodes(episodes: Iterable[Episode], games: Mapping[str, Game]) -> RunScore:
+    """Score episodes, as `Aggregate` counts them.
+
+    Args:
+        episodes: failed attempts included.
+        games: the games by name.
+    """
+    aggregate = Aggregate(games)
+    for episode in episodes:
+        aggregate.add(episode)
+    return aggregate.score()
 
 
 def results_of(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Results:
@@ -220,19 +290,10 @@ def results_of(episodes: Iterable[Episode], games: Mapping[str, Game]) -> Result
         episodes: of any number of games.
         games: the games by name.
     """
-    found: Results = {}
+    aggregate = Aggregate(games)
     for episode in episodes:
-        if episode.outcome is None or episode.outcome.unscored:
-            continue
-        scores = episode_scores(games[episode.game], episode)
-        main = scores["Main Score"]
-        scored = main is not None and not math.isnan(main)
-        played, won = not scores["Aborted"], bool(scores["Success"])
-        counts = (1, played, scored, main if scored else 0, won)
-        table = found.setdefault(episode.game, {})
-        before = table.get(episode.instance, Attempts(0, 0, 0, 0, 0))
-        table[episode.instance] = Attempts(*map(sum, zip(before, counts, strict=True)))
-    return found
+        aggregate.add(episode)
+    return aggregate.results
 
 
 def _mean(values: Sequence[float]) -> float:

@@ -100,12 +100,25 @@ class EpisodeKey(msgspec.Struct):
         return identity(self.game, self.instance, self.players, self.seed, self.repeat)
 
 
+class EpisodeName(EpisodeKey):
+    """What identifies an episode, and the names that people know it by."""
+
+    experiment: str = ""
+    instance_id: int | str = ""
+
+    @property
+    def name(self) -> str:
+        """What messages for people call it."""
+        return f"{self.game}/{self.experiment}/{self.instance_id}"
+
+
 _encoder = msgspec.json.Encoder()
 _line_decoder: msgspec.json.Decoder[_ExperimentLine | _InstanceLine] = msgspec.json.Decoder(
     _ExperimentLine | _InstanceLine
 )
 _episode_decoder = msgspec.json.Decoder(Episode)
 _key_decoder = msgspec.json.Decoder(EpisodeKey)
+_name_decoder = msgspec.json.Decoder(EpisodeName)
 
 
 class Run:
@@ -236,6 +249,18 @@ class Run:
             if failed or episode.failure is None:
                 yield episode
 
+    def names(self) -> Iterator[EpisodeName]:
+        """What identifies each episode, failed attempts included; much faster than `episodes`.
+
+        Raises:
+            RunError: a line is damaged.
+        """
+        for number, line in numbered_lines(self.path / "episodes.jsonl"):
+            try:
+                yield read_name(line)
+            except (msgspec.DecodeError, UnicodeDecodeError) as error:
+                raise self._damaged(number, f"damaged: {error}") from None
+
     def _damaged(self, line: int, reason: str) -> RunError:
         """What is wrong with a line of the episodes, and what to do."""
         return RunError(
@@ -338,6 +363,15 @@ class EpisodeWriter:
             os.ftruncate(self._file, size - len(torn))
         else:
             os.write(self._file, b"\n")
+
+
+def read_name(line: bytes) -> EpisodeName:
+    """What identifies the episode of a line.
+
+    Raises:
+        DecodeError, UnicodeDecodeError: the line is damaged.
+    """
+    return _name_decoder.decode(line)
 
 
 def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:

@@ -17,8 +17,10 @@ from playpen.instance import SPLITS
 from playpen.plugins import registry
 
 if TYPE_CHECKING:
+    from playpen.episode import Episode
     from playpen.evaluation import Evaluation
     from playpen.instance import Instance
+    from playpen.interop.clemcore.tables import Scored
     from playpen.runner import Cast, Executor
     from playpen.store import Run
 
@@ -101,7 +103,8 @@ def evaluate(
 
     from playpen.cli.needs import needs_report
     from playpen.inert import inert
-    from playpen.interop.clemcore.layout import model_folder, safe_name
+    from playpen.interop.clemcore.layout import Places, model_folder, safe_name
+    from playpen.interop.clemcore.tables import scored
 
     with needs_report("evaluating"):
         from playpen.evaluation import evaluate as score
@@ -134,7 +137,17 @@ def evaluate(
             split=None if source else split, source=source or "", max_tokens=max_tokens,
             executor=executor,
         )  # fmt: skip
-    found = score(runs, seen=seen, unseen=unseen, seed=seed)
+    places: dict[Path, Places] = {}
+    rows: list[Scored] = []
+
+    def judged(run: Run, episode: Episode, scores: Mapping[str, object] | None) -> None:
+        if run.path not in places:  # not sooner: what is wrong with a run is told first
+            places[run.path] = Places(run, name)
+        placed = places[run.path].place(episode)
+        if placed is not None and scores is not None:
+            rows.append(scored(placed, scores))
+
+    found = score(runs, seen=seen, unseen=unseen, seed=seed, judged=judged)
     complete = found.coverage.complete
     if strict and not complete:
         lines = [
@@ -146,7 +159,7 @@ def evaluate(
             inert("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
         raise SystemExit(1)
-    file = _write(folder, name, found, runs, std=std)
+    file = _write(folder, name, found, rows, std=std)
     if as_json:
         click.echo(file.read_text(encoding="utf-8"), nl=False)
     else:
@@ -291,15 +304,16 @@ def play_evaluation_run(
     return 0 if tally.exhausted else max(max_tokens - tally.tokens, 1)
 
 
-def _write(folder: Path, name: str, found: Evaluation, runs: Sequence[Run], *, std: bool) -> Path:
+def _write(
+    folder: Path, name: str, found: Evaluation, rows: Sequence[Scored], *, std: bool
+) -> Path:
     """Write ``<name>.val.json``, and ``raw.csv`` and ``results.csv`` for each kind of games."""
     from playpen.evaluation import CLEMSCORE, STATSCORE, as_document
-    from playpen.interop.clemcore.tables import scored_episodes, write_tables, write_val
+    from playpen.interop.clemcore.tables import write_tables, write_val
 
-    rows = [row for run in runs for row in scored_episodes(run, name)]
     for key, kind in ((CLEMSCORE, "clem"), (STATSCORE, "static")):
         if key in found.panels:
-            games = found.panels[key].games
+            games = set(found.panels[key].games)
             write_tables([row for row in rows if row.game in games], folder / kind, std=std)
     scores = {key: found.panels[key].score for key in (CLEMSCORE, STATSCORE) if key in found.panels}
     return write_val(folder, name, scores, evaluation=as_document(found))

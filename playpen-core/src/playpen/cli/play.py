@@ -199,10 +199,10 @@ def resume(
 
 def _repair(run: Run) -> None:
     """Move the lines that cannot be counted aside, and say which."""
-    from playpen.coverage import faults_of, set_aside
+    from playpen.coverage import set_aside, take_inventory
     from playpen.inert import inert
 
-    faults = faults_of(run)
+    faults = take_inventory(run).faults
     if faults:
         set_aside(run, faults)
     for line, reason in faults:
@@ -265,7 +265,7 @@ def _play_on(
     from playpen.cli.runs import show_scores
     from playpen.inert import inert
     from playpen.report.tables import PlayProgress
-    from playpen.runner import play_run
+    from playpen.runner import play_run, uncounted
 
     name = shlex.quote(str(run.path))
     try:
@@ -305,7 +305,11 @@ def _play_on(
             f"{tally.failed} episodes failed.  Try them again with: playpen resume {name}",
             err=True,
         )
-    if tally.exhausted and max_tokens is not None:
+    if tally.exhausted and tally.uncounted:
+        click.echo(
+            f"{uncounted(tally)}  Continue without a budget: playpen resume {name}", err=True
+        )
+    elif tally.exhausted and max_tokens is not None:
         click.echo(
             f"Stopped by the budget: {tally.tokens} of {max_tokens} tokens are used.  Continue "
             f"with: playpen resume {name} --max-tokens-total {tally.tokens + max_tokens}",

@@ -109,8 +109,7 @@ def show_scores(run: Run, console: Console) -> None:
     score = _scored(run)
     console.print(score_table(score))
     for label, count in score.tokens.items():
-        line = f"Tokens of {label}: {count.prompt} read, {count.completion} written"
-        click.echo(inert(line, one_line=True))
+        click.echo(inert(f"Tokens of {label}: {count}", one_line=True))
     planned = sum(run.config.episodes.values())
     counted = sum(game.episodes + game.failed + game.unscored for game in score.games)
     if counted < planned:

@@ -14,7 +14,7 @@ import msgspec
 
 from playpen.episode import Episode
 from playpen.instance import Instance
-from playpen.store import Run, RunError
+from playpen.store import EpisodeName, Run, RunError
 
 _LONGEST = 200
 """Bytes of a folder's name; file systems take 255, and a number may be added."""
@@ -75,53 +75,84 @@ class Placed(msgspec.Struct, frozen=True):
         return f"{self.model}/{self.game}/{self.experiment}/{self.folder}"
 
 
+class Places:
+    """Gives the episodes of a run their places, in the order in which they ended.
+
+    Episodes are named ``instance_<game id>`` where that name is unique, as in a run of clemcore; a
+    run that plays an instance more than once numbers all its episodes, as clemcore does in
+    training.
+    """
+
+    def __init__(self, run: Run, model: str | None = None) -> None:
+        """Look at what is in the run.
+
+        Args:
+            run: whose episodes.
+            model: the model folder; by default it is named after the players of the run.
+
+        Raises:
+            RunError: the run is damaged.
+        """
+        self._run = run
+        self._instances = {(instance.game, instance.hash): instance for instance in run.instances()}
+        self._top = model_folder(list(run.config.players)) if model is None else safe_name(model)
+        self._progress = run.progress()
+        names = (entry for entry in run.names() if self._is_last(entry))
+        self._once = _each_played_once(names)
+        self._games = FolderNames()
+        self._experiments: dict[str, FolderNames] = {}
+        self._number = 0
+
+    def place(self, episode: Episode) -> Placed | None:
+        """The place of the run's next episode.
+
+        Returns:
+            `None` for an attempt at a unit of work that was tried again: only the last counts.
+
+        Raises:
+            RunError: the run has no such instance.
+        """
+        if not self._is_last(episode):
+            return None
+        self._number += 1
+        instance = self._instances.get((episode.game, episode.instance))
+        if instance is None:
+            raise RunError(
+                f"{self._run.path}: instances.jsonl lacks the instance of {episode.name}"
+            )
+        # Two experiments of a game may share a name and differ in their settings.
+        settings = (episode.experiment, instance.experiment.hash)
+        folders = self._experiments.setdefault(episode.game, FolderNames())
+        return Placed(
+            episode,
+            instance,
+            self._top,
+            self._games.of(episode.game, episode.game),
+            folders.of(settings, episode.experiment),
+            f"instance_{episode.instance_id:05d}" if self._once else f"episode_{self._number:05d}",
+        )
+
+    def _is_last(self, attempt: Episode | EpisodeName) -> bool:
+        key = attempt.key
+        return attempt.failure is None or (
+            key not in self._progress.done and self._progress.failed[key] == attempt.attempts
+        )
+
+
 def placed_episodes(run: Run, model: str | None = None) -> Iterator[Placed]:
-    """The episodes of a run with their places, in the order in which they ended.
-
-    Of the attempts at one unit of work only the last counts.  Episodes are named
-    ``instance_<game id>`` where that name is unique, as in a run of clemcore; a run that plays an
-    instance more than once numbers all its episodes, as clemcore does in training.
-
-    Args:
-        run: whose episodes.
-        model: the model folder; by default it is named after the players of the run.
+    """The episodes of a run with their places: see `Places`.
 
     Raises:
         RunError: the run is damaged.
     """
-    instances = {(instance.game, instance.hash): instance for instance in run.instances()}
-    top = model_folder(list(run.config.players)) if model is None else safe_name(model)
-    once = _each_played_once(last_attempts(run))
-    games = FolderNames()
-    experiments: dict[str, FolderNames] = {}
-    for number, episode in enumerate(last_attempts(run), 1):
-        instance = instances.get((episode.game, episode.instance))
-        if instance is None:
-            raise RunError(f"{run.path}: instances.jsonl lacks the instance of {episode.name}")
-        # Two experiments of a game may share a name and differ in their settings.
-        settings = (episode.experiment, instance.experiment.hash)
-        folders = experiments.setdefault(episode.game, FolderNames())
-        yield Placed(
-            episode,
-            instance,
-            top,
-            games.of(episode.game, episode.game),
-            folders.of(settings, episode.experiment),
-            f"instance_{episode.instance_id:05d}" if once else f"episode_{number:05d}",
-        )
-
-
-def last_attempts(run: Run) -> Iterator[Episode]:
-    """The finished episodes, and the last failed attempt at each of the others."""
-    progress = run.progress()
+    places = Places(run, model)
     for episode in run.episodes(failed=True):
-        if episode.failure is None or (
-            episode.key not in progress.done and progress.failed[episode.key] == episode.attempts
-        ):
-            yield episode
+        placed = places.place(episode)
+        if placed is not None:
+            yield placed
 
 
-def _each_played_once(episodes: Iterable[Episode]) -> bool:
+def _each_played_once(episodes: Iterable[EpisodeName]) -> bool:
     """Whether the game ids tell the episodes of every experiment apart."""
     seen = Counter((e.game, e.experiment, e.instance_id) for e in episodes)
     return all(count == 1 and isinstance(game_id, int) for (*_, game_id), count in seen.items())

@@ -13,7 +13,7 @@ import msgspec
 
 from playpen.episode import Episode
 from playpen.game import Game
-from playpen.interop.clemcore.layout import placed_episodes, safe_name
+from playpen.interop.clemcore.layout import Placed, placed_episodes, safe_name
 from playpen.plugins import get_game
 from playpen.scoring import GameScore, RunScore, episode_scores, score_game, score_games
 from playpen.store import Run, RunError
@@ -61,7 +61,12 @@ def scored_episodes(run: Run, model: str | None = None) -> Iterator[Scored]:
     for placed in placed_episodes(run, model):
         scores = clemcore_scores(get_game(placed.episode.game), placed.episode)
         if scores is not None:
-            yield Scored(placed.game, placed.model, placed.experiment, placed.folder, scores)
+            yield scored(placed, scores)
+
+
+def scored(placed: Placed, scores: Mapping[str, Any]) -> Scored:
+    """The scores of an episode with its place."""
+    return Scored(placed.game, placed.model, placed.experiment, placed.folder, scores)
 
 
 def write_tables(
@@ -80,13 +85,13 @@ def write_tables(
     Raises:
         RunError: the files cannot be written, or a score is called ``Played``.
     """
-    scored = list(episodes)
-    for episode in scored:
+    rows = list(episodes)
+    for episode in rows:
         _refuse_played(episode.game, episode.scores)
-    results = dict(sorted(_score_models(scored).items()))
+    results = dict(sorted(_score_models(rows).items()))
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        _write_csv(folder / "raw.csv", _raw_rows(scored))
+        _write_csv(folder / "raw.csv", _raw_rows(rows))
         _write_csv(folder / "results.csv", _result_rows(results, std=std))
     except OSError as error:
         raise RunError(f"{error.filename} cannot be written: {error.strerror}") from None
