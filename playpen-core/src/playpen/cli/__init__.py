@@ -14,6 +14,7 @@ import click
 from playpen.cli import (
     compare,
     crossplay,
+    data,
     evaluate,
     exchange,
     instances,
@@ -58,6 +59,7 @@ for command in (
     runs.transcript,
     exchange.import_run,
     exchange.export_run,
+    data.data,
     train.train,
     listing.completion,
 ):

@@ -1,0 +1,1 @@
+"""Recorded episodes as datasets in TRL's formats."""

@@ -1,0 +1,254 @@
+"""Rows in the conversational formats of TRL 1.16, each with where it comes from.
+
+TRL's trainers know what to do by the names of the columns: ``messages``; ``prompt`` and
+``completion``; these and ``label``; ``prompt``, ``chosen`` and ``rejected``.  They pass over all
+others, so what says where a row comes from stands beside them under names that TRL does not use.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Iterable, Sequence
+from typing import Any, Literal, TypeAlias
+
+import msgspec
+
+from playpen.conversation import Message
+from playpen.export.talks import Origin, Talk
+
+Format: TypeAlias = Literal["sft", "dpo", "kto", "messages", "parquet"]
+
+
+class ChatMessage(msgspec.Struct, frozen=True):
+    """A message as chat templates take it."""
+
+    role: str
+    content: str
+
+
+class ReplyRow(Origin, frozen=True, kw_only=True):
+    """One reply, for `SFTTrainer`.
+
+    Attributes:
+        prompt: the chat that it answers.
+        completion: the reply alone.
+    """
+
+    prompt: list[ChatMessage]
+    completion: list[ChatMessage]
+
+
+class TalkRow(Origin, frozen=True, kw_only=True):
+    """One conversation.
+
+    Attributes:
+        messages: the whole of it.
+        replies: the places among the messages where the role's player speaks.
+    """
+
+    messages: list[ChatMessage]
+    replies: list[int]
+
+
+class LabelledRow(Origin, frozen=True, kw_only=True):
+    """One conversation that is wanted or not, for `KTOTrainer`.
+
+    Attributes:
+        prompt: what comes before the first reply.
+        completion: everything from there on, later questions included.
+        label: whether it is wanted.
+    """
+
+    prompt: list[ChatMessage]
+    completion: list[ChatMessage]
+    label: bool
+
+
+class PairRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Two ways of going on from the same messages, for `DPOTrainer`.
+
+    Attributes:
+        prompt: what both have in common; it ends with a question to the role.
+        chosen: how the better one goes on, from the first reply that differs.
+        rejected: how the worse one goes on.
+
+    The other attributes are those of `Origin`; what may differ between the two has their names in
+    front.
+    """
+
+    prompt: list[ChatMessage]
+    chosen: list[ChatMessage]
+    rejected: list[ChatMessage]
+    game: str
+    rules: str
+    experiment: str
+    instance: str
+    split: str | None
+    role: str
+    side: bool
+    turn: int | None
+    chosen_run: str
+    chosen_run_config: str
+    chosen_episode: str
+    chosen_player: str
+    chosen_seed: int
+    chosen_repeat: int
+    chosen_outcome: str
+    chosen_fault: str | None
+    chosen_score: float | None
+    chosen_reward: float
+    rejected_run: str
+    rejected_run_config: str
+    rejected_episode: str
+    rejected_player: str
+    rejected_seed: int
+    rejected_repeat: int
+    rejected_outcome: str
+    rejected_fault: str | None
+    rejected_score: float | None
+    rejected_reward: float
+
+
+Row: TypeAlias = ReplyRow | TalkRow | LabelledRow | PairRow
+
+KINDS: dict[Format, type[Row]] = {
+    "sft": ReplyRow,
+    "dpo": PairRow,
+    "kto": LabelledRow,
+    "messages": TalkRow,
+    "parquet": TalkRow,
+}
+"""The rows of each format."""
+
+_OF_BOTH = ("game", "rules", "experiment", "instance", "split", "role", "side", "turn")
+_OF_EACH = tuple(name for name in Origin.__struct_fields__ if name not in _OF_BOTH)
+
+
+class Made(msgspec.Struct):
+    """The rows of a dataset, and what could not become one.
+
+    Attributes:
+        rows: in the order of the conversations.
+        blameless: conversations left out because another role is to blame for the outcome.
+        unpaired: situations that were met twice or more, and give no pair.
+    """
+
+    rows: Sequence[Row]
+    blameless: int = 0
+    unpaired: int = 0
+
+
+def make_rows(form: Format, talks: Iterable[Talk], *, threshold: float = 0.0) -> Made:
+    """The rows of some conversations.
+
+    Where another role is to blame for how an episode ended, the role's own part says nothing about
+    it: such conversations are neither labelled nor paired.
+
+    Args:
+        form: the format.
+        talks: ordered conversations.
+        threshold: with ``kto``, the reward that wanted conversations exceed.
+    """
+    if form == "sft":
+        return Made([row for talk in talks for row in _reply_rows(talk)])
+    if form in ("messages", "parquet"):
+        return Made([_talk_row(talk) for talk in talks])
+    talks = list(talks)
+    judged = [talk for talk in talks if talk.origin.fault in (None, talk.origin.role)]
+    if form == "kto":
+        made = Made([_labelled_row(talk, threshold) for talk in judged])
+    else:
+        made = _pairs(judged)
+    made.blameless = len(talks) - len(judged)
+    return made
+
+
+def _reply_rows(talk: Talk) -> list[ReplyRow]:
+    return [
+        ReplyRow(
+            **_origin(talk) | {"turn": turn},
+            prompt=_chat(talk.messages[:place]),
+            completion=_chat(talk.messages[place : place + 1]),
+        )
+        for place, turn in zip(talk.replies, talk.turns, strict=True)
+    ]
+
+
+def _talk_row(talk: Talk) -> TalkRow:
+    return TalkRow(**_origin(talk), messages=_chat(talk.messages), replies=talk.replies)
+
+
+def _labelled_row(talk: Talk, threshold: float) -> LabelledRow:
+    first = talk.replies[0]
+    return LabelledRow(
+        **_origin(talk),
+        prompt=_chat(talk.messages[:first]),
+        completion=_chat(talk.messages[first:]),
+        label=talk.origin.reward > threshold,
+    )
+
+
+def _pairs(talks: Sequence[Talk]) -> Made:
+    """In each situation, the two conversations that differ most in reward.
+
+    They must part where the role itself speaks: after other questions, another reply is no better
+    or worse.
+    """
+    chancy = {(talk.origin.game, talk.origin.instance) for talk in talks if talk.chance}
+    situations: dict[tuple[Any, ...], list[Talk]] = {}
+    for talk in talks:
+        origin = talk.origin
+        puzzle = (origin.game, origin.instance)
+        # Chance moves depend on the seed of the run; without any, all runs are alike.
+        seed = origin.seed if puzzle in chancy else None
+        key = (*puzzle, origin.rules, origin.role, origin.turn, seed)
+        situations.setdefault(key, []).append(talk)
+    made: list[PairRow] = []
+    unpaired = 0
+    for group in situations.values():
+        ranked = sorted(group, key=lambda talk: -talk.origin.reward)
+        pairs = [
+            (better, worse)
+            for better, worse in itertools.combinations(ranked, 2)
+            if better.origin.reward > worse.origin.reward
+        ]
+        pairs.sort(key=lambda pair: pair[1].origin.reward - pair[0].origin.reward)
+        parted = ((pair, _parting(*pair)) for pair in pairs)
+        best = next(((pair, place) for pair, place in parted if place is not None), None)
+        if best is not None:
+            made.append(_pair_row(*best[0], best[1]))
+        elif len(group) > 1:
+            unpaired += 1
+    return Made(made, unpaired=unpaired)
+
+
+def _parting(better: Talk, worse: Talk) -> int | None:
+    """The place of the first message that differs, if both players speak there."""
+    for place, (ours, theirs) in enumerate(zip(better.messages, worse.messages, strict=False)):
+        if ours.content != theirs.content:
+            return place if place in better.replies and place in worse.replies else None
+    return None
+
+
+def _pair_row(better: Talk, worse: Talk, place: int) -> PairRow:
+    shared = _origin(better)
+    each = {
+        f"{side}_{name}": getattr(talk.origin, name)
+        for side, talk in (("chosen", better), ("rejected", worse))
+        for name in _OF_EACH
+    }
+    return PairRow(
+        **{name: shared[name] for name in _OF_BOTH},
+        **each,
+        prompt=_chat(better.messages[:place]),
+        chosen=_chat(better.messages[place:]),
+        rejected=_chat(worse.messages[place:]),
+    )
+
+
+def _origin(talk: Talk) -> dict[str, Any]:
+    return msgspec.structs.asdict(talk.origin)
+
+
+def _chat(messages: Iterable[Message]) -> list[ChatMessage]:
+    return [ChatMessage(message.role, message.content) for message in messages]
