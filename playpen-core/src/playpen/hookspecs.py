@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from playpen.episode import Episode
     from playpen.store import Run
+    from playpen.training import TrainingRun
 
 hookspec = pluggy.HookspecMarker("playpen")
 hookimpl = pluggy.HookimplMarker("playpen")
@@ -204,6 +205,26 @@ def playpen_run_finished(run: Run, completed: bool) -> None:
     Args:
         run: its directory.
         completed: whether everything planned was played.
+    """
+
+
+@hookspec
+def playpen_train_started(run: TrainingRun) -> None:
+    """A training begins or is continued; nothing is loaded or played yet.
+
+    What is raised here ends it before it costs anything.
+
+    Args:
+        run: its configuration and its output directory.
+    """
+
+
+@hookspec
+def playpen_train_finished(run: TrainingRun) -> None:
+    """A training stops, be it at its end or by an error.
+
+    Args:
+        run: its configuration and its output directory.
     """
 
 

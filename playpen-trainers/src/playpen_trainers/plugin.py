@@ -6,6 +6,14 @@ import click
 
 from playpen.hookspecs import RecipeSpec, TrainerSpec, hookimpl
 
+# Hooks as they are: nothing heavy is imported unless a tracker is asked for.
+from playpen_trainers.trackers import playpen_episode_finished as playpen_episode_finished
+from playpen_trainers.trackers import playpen_run_finished as playpen_run_finished
+from playpen_trainers.trackers import playpen_run_started as playpen_run_started
+from playpen_trainers.trackers import playpen_train_finished as playpen_train_finished
+from playpen_trainers.trackers import playpen_train_logged as playpen_train_logged
+from playpen_trainers.trackers import playpen_train_started as playpen_train_started
+
 
 @hookimpl
 def playpen_trainers() -> list[TrainerSpec]:

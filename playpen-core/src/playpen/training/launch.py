@@ -6,6 +6,7 @@ from pathlib import Path
 
 import msgspec
 
+from playpen.plugins import registry
 from playpen.training.config import ConfigError, TrainConfig
 from playpen.training.plan import plan_training
 from playpen.training.run import TrainingRun, make_trainer
@@ -35,4 +36,9 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
             "choose another directory with -o, or remove it"
         )
     file.write_bytes(document)
-    return trainer.train(run)
+    hook = registry().manager.hook
+    try:
+        hook.playpen_train_started(run=run)
+        return trainer.train(run)
+    finally:
+        hook.playpen_train_finished(run=run)
