@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 from tests.core.command_line import good, playpen, refused
+from tests.core.tiny_model import save_tiny_model
 
 from playpen.conversation import Conversation
 from playpen.coverage import coverage_of, take_inventory
@@ -18,6 +19,7 @@ from playpen.plugins import get_game
 from playpen.scoring import Attempts, results_of, score_episodes
 from playpen.statistics import pass_at, score_intervals
 from playpen.store import Run, RunError
+from playpen.training.config import games_trained_on
 
 SELF = "program:tests.core.test_evaluation"
 ORACLE = "program:oracle"
@@ -157,14 +159,25 @@ def test_seen_unseen_and_static_games_are_scored_apart() -> None:
 
 
 def test_a_training_tells_which_games_were_seen() -> None:
-    checkpoint = Path("trained/checkpoint-4")
-    checkpoint.mkdir(parents=True)
+    checkpoint = save_tiny_model(Path("trained/checkpoint-4"))
     config = {"learner": {"player": "hf:x"}, "games": {"names": ["taboo"]}}
     Path("trained/train.json").write_text(json.dumps({"trainer": "sft", "config": config}))
-    (checkpoint / "play.py").write_text("")
-    from playpen.training.config import games_trained_on
+    spec = f"hf:{checkpoint}?max_new_tokens=2"
+    good("eval", spec, "--games", "taboo,wordle", "-o", "out", "--name", "m")
+    panels = val("out/m.val.json")["evaluation"]["panels"]
+    assert {name: panel["games"] for name, panel in panels.items()} == {
+        "clemscore": ["taboo", "wordle"],
+        "seen games": ["taboo"],
+        "unseen games": ["wordle"],
+    }
 
-    assert games_trained_on(checkpoint) == ["taboo"]
+
+def test_a_training_on_recordings_has_seen_their_games() -> None:
+    good("play", "wordle", "-p", ORACLE, "-n", "1", "-o", "recorded")
+    config = {"learner": {"player": "hf:x"}, "data": {"runs": ["recorded", "gone"]}}
+    Path("trained").mkdir()
+    Path("trained/train.json").write_text(json.dumps({"trainer": "sft", "config": config}))
+    assert games_trained_on(Path("trained/final")) == ["wordle"]
     assert games_trained_on(Path("elsewhere")) is None
 
 

@@ -29,6 +29,7 @@ from playpen.report.options import (
     type_in_words,
 )
 from playpen.rewards import RewardOptions, RewardTable, Share
+from playpen.store import Run, RunError
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
@@ -238,11 +239,17 @@ def games_trained_on(checkpoint: Path) -> list[str] | None:
     """The games of the training that a directory is the result of, or a part of.
 
     They are those of ``[games] names`` in the nearest ``train.json``, in it or up to three
-    directories above; `None` if there is none, or if it names no games.
+    directories above, else those of its ``[data] runs`` that are still there; `None` if there is
+    no such file, or if it names no games.
     """
     for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
         if (folder / "train.json").is_file():
-            return read_tables(folder / "train.json").games.names or None
+            config = read_tables(folder / "train.json")
+            found = dict.fromkeys(config.games.names)
+            for path in [] if found else config.data.runs:
+                with contextlib.suppress(RunError):
+                    found |= dict.fromkeys(Run.open(path).config.assignments)
+            return list(found) or None
     return None
 
 
