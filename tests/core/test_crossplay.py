@@ -33,22 +33,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def cross(*specs: str, games: str = "taboo", count: int) -> list[str]:
+    """The arguments of a call."""
+    players = [part for spec in specs for part in ("-p", spec)]
+    return ["crossplay", *players, "--games", games, "-n", str(count), "-o", "out"]
+
+
 def matrix(name: str) -> dict[str, dict[str, Any]]:
     document = json.loads(Path("out/crossplay.json").read_text(encoding="utf-8"))
     return {"".join(cell["players"]): cell for cell in document["games"][name]}
 
 
 def test_every_pairing_plays_what_play_plays() -> None:
-    call = (
-        "crossplay",
-        "-p",
-        ORACLE,
-        "-p",
-        f"{SELF}:mute",
-        "-p",
-        "program:tests.core.command_line:wrong",
-    )
-    out = good(*call, "--games", "taboo", "-n", "10", "--seed", "3", "-o", "out")
+    wrong = "program:tests.core.command_line:wrong"
+    out = good(*cross(ORACLE, f"{SELF}:mute", wrong, count=10), "--seed", "3")
     assert max(map(len, out.splitlines())) <= 80
     found = matrix("taboo")
     assert sorted(found) == ["AA", "AB", "AC", "BA", "BB", "BC", "CA", "CB", "CC"]
@@ -62,19 +60,7 @@ def test_every_pairing_plays_what_play_plays() -> None:
 
 
 def test_it_goes_on_where_it_was() -> None:
-    call = (
-        "crossplay",
-        "-p",
-        ORACLE,
-        "-p",
-        f"{SELF}:mute",
-        "--games",
-        "taboo",
-        "-n",
-        "5",
-        "-o",
-        "out",
-    )
+    call = cross(ORACLE, f"{SELF}:mute", count=5)
     first = good(*call)
     files = {path: path.read_bytes() for path in Path("out/runs").glob("*/episodes.jsonl")}
     assert len(files) == 4
@@ -86,37 +72,13 @@ def test_it_goes_on_where_it_was() -> None:
 
 
 def test_games_of_several_sizes_have_matrices_of_their_own() -> None:
-    out = good(
-        "crossplay",
-        "-p",
-        ORACLE,
-        "-p",
-        f"{SELF}:mute",
-        "--games",
-        "taboo,wordle",
-        "-n",
-        "3",
-        "-o",
-        "out",
-    )
+    out = good(*cross(ORACLE, f"{SELF}:mute", games="taboo,wordle", count=3))
     assert sorted(matrix("wordle")) == ["A", "B"]
     assert "all games" not in out
 
 
 def test_averages_are_over_games() -> None:
-    good(
-        "crossplay",
-        "-p",
-        ORACLE,
-        "-p",
-        f"{SELF}:mute",
-        "--games",
-        "taboo,referencegame",
-        "-n",
-        "4",
-        "-o",
-        "out",
-    )
+    good(*cross(ORACLE, f"{SELF}:mute", games="taboo,referencegame", count=4))
     together = matrix("all games")
     for pairing, cell in together.items():
         parts = [
@@ -138,10 +100,7 @@ def test_one_spec_given_twice_is_two_players_and_self_play_is_one() -> None:
 
 
 def test_what_failed_is_marked_and_told() -> None:
-    dead = "program:tests.core.test_evaluation:dead"
-    result = playpen(
-        "crossplay", "-p", ORACLE, "-p", dead, "--games", "taboo", "-n", "2", "-o", "out"
-    )
+    result = playpen(*cross(ORACLE, "program:tests.core.test_evaluation:dead", count=2))
     assert result.code == 1 and "failed" in result.err
     assert matrix("taboo")["AB"]["coverage"]["errored"] == 2
     assert matrix("taboo")["AA"]["coverage"]["played"] == 2
@@ -159,19 +118,7 @@ def test_models_stay_loaded_from_pairing_to_pairing(monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr(engine.Engine, "__init__", counted)
     save_tiny_model(Path("model"))
-    good(
-        "crossplay",
-        "-p",
-        "hf:model?max_new_tokens=3",
-        "-p",
-        ORACLE,
-        "--games",
-        "taboo",
-        "-n",
-        "2",
-        "-o",
-        "out",
-    )
+    good(*cross("hf:model?max_new_tokens=3", ORACLE, count=2))
     assert len(loaded) == 1
 
 

@@ -14,7 +14,7 @@ import click
 from playpen.cli.evaluate import play_evaluation_run
 from playpen.cli.names import GameList, PlayerAssignment
 from playpen.cli.output import write_output
-from playpen.cli.play import choose_instances
+from playpen.cli.play import choose_instances, in_flight
 from playpen.instance import SPLITS
 from playpen.plugins import get_game
 
@@ -36,10 +36,7 @@ if TYPE_CHECKING:
 @click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
 @click.option("--repeats", type=click.IntRange(min=1), default=1, help="Episodes per instance.")
 @click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
-    help="Episodes in flight.",
-)  # fmt: skip
+@in_flight
 @click.option(
     "-o", "--output", type=click.Path(file_okay=False, path_type=Path), required=True,
     help="Directory; what is there already is not played again.",

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import click
 
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
-from playpen.cli.play import budget, choose_instances, executed
+from playpen.cli.play import budget, choose_instances, executed, in_flight, play_with_bar
 from playpen.cli.runs import run_directories
 from playpen.instance import SPLITS
 from playpen.plugins import registry
@@ -54,10 +54,7 @@ HOME = Path("playpen-eval")
 )
 @click.option("--unseen", type=GameList(), help="Games it was not trained on.")
 @click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
-    help="Episodes in flight.",
-)  # fmt: skip
+@in_flight
 @budget
 @executed
 @click.option(
@@ -274,28 +271,16 @@ def play_evaluation_run(
     Raises:
         SystemExit: it was interrupted.
     """
-    from rich.console import Console
+    from playpen.runner import make_players, uncounted
 
-    from playpen.report.tables import PlayProgress
-    from playpen.runner import make_players, play_run, uncounted
-
-    players = make_players(run.config.players)
-    typed = any(player.serial for player in players.values())
-    try:
-        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
-            tally = play_run(
-                run,
-                planned=progress.planned,
-                finished=progress.finished,
-                concurrency=concurrency,
-                players=players,
-                max_tokens=max_tokens,
-                executor=executor,
-            )
-    except KeyboardInterrupt:
-        again = shlex.join(["playpen", *sys.argv[1:]])
-        click.echo(f"Interrupted.  The same command goes on: {again}", err=True)
-        raise SystemExit(130) from None
+    tally = play_with_bar(
+        run,
+        make_players(run.config.players),
+        again=f"The same command goes on: {shlex.join(['playpen', *sys.argv[1:]])}",
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        executor=executor,
+    )
     if max_tokens is None:
         return None
     if tally.exhausted and tally.uncounted:

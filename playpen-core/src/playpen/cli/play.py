@@ -21,13 +21,19 @@ from playpen.plugins import get_game, registry
 if TYPE_CHECKING:
     from playpen.instance import Instance
     from playpen.player import Player
-    from playpen.runner import Executor
+    from playpen.runner import Executor, Tally
     from playpen.store import Run
 
 
 budget = click.option(
     "--max-tokens-total", "max_tokens", type=click.IntRange(min=1),
     help="Begin no further episode once the run's players have used so many tokens.",
+)  # fmt: skip
+
+
+in_flight = click.option(
+    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
+    help="Episodes in flight.",
 )  # fmt: skip
 
 
@@ -62,10 +68,7 @@ executed = click.option(
     help="Play only what this list names: CSV, JSON or JSON Lines of game, experiment, task_id.",
 )  # fmt: skip
 @click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
-@click.option(
-    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
-    help="Episodes in flight.",
-)  # fmt: skip
+@in_flight
 @click.option(
     "--reply-timeout", "reply_seconds", type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS", help="An episode fails if a reply takes longer; people have all the time.",
@@ -248,6 +251,43 @@ def choose_instances(
     return chosen
 
 
+def play_with_bar(
+    run: Run,
+    players: dict[str, Player],
+    *,
+    again: str,
+    concurrency: int | None = None,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
+) -> Tally:
+    """Play what is missing of a run with a live bar.
+
+    Raises:
+        SystemExit: it was interrupted; `again` has told how to go on.
+    """
+    from rich.console import Console
+
+    from playpen.report.tables import PlayProgress
+    from playpen.runner import play_run
+
+    # A bar that is drawn again and again would wipe out what a person types.
+    typed = any(player.serial for player in players.values())
+    try:
+        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
+            return play_run(
+                run,
+                planned=progress.planned,
+                finished=progress.finished,
+                concurrency=concurrency,
+                players=players,
+                max_tokens=max_tokens,
+                executor=executor,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted.  {again}", err=True)
+        raise SystemExit(130) from None
+
+
 def _play_on(
     run: Run,
     players: dict[str, Player],
@@ -264,26 +304,17 @@ def _play_on(
 
     from playpen.cli.runs import show_scores
     from playpen.inert import inert
-    from playpen.report.tables import PlayProgress
-    from playpen.runner import play_run, uncounted
+    from playpen.runner import uncounted
 
     name = shlex.quote(str(run.path))
-    try:
-        # A bar that is drawn again and again would wipe out what a person types.
-        typed = any(player.serial for player in players.values())
-        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
-            tally = play_run(
-                run,
-                planned=progress.planned,
-                finished=progress.finished,
-                concurrency=concurrency,
-                players=players,
-                max_tokens=max_tokens,
-                executor=executor,
-            )
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted.  Continue with: playpen resume {name}", err=True)
-        raise SystemExit(130) from None
+    tally = play_with_bar(
+        run,
+        players,
+        again=f"Continue with: playpen resume {name}",
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        executor=executor,
+    )
     if not (tally.finished or tally.failed or tally.exhausted):
         click.echo("Nothing was left to play.")
     show_scores(run, Console())
