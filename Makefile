@@ -12,7 +12,7 @@ PACKAGES := playpen-core playpen-games-clembench playpen-trainers
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test test-all test-vllm lint format bench wheels docs clean
+.PHONY: help install demo test test-all test-browser test-vllm lint format bench wheels docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -34,10 +34,13 @@ demo: $(VENV)/.installed  ## a tiny model learns a game of the pack (minutes, on
 	$(BIN)/playpen demo
 
 test: install  ## the test suite
-	$(BIN)/python -m pytest -m "not slow and not vllm" -n $(WORKERS) --dist loadfile
+	$(BIN)/python -m pytest -m "not slow and not vllm and not browser" -n $(WORKERS) --dist loadfile
 
 test-all: install  ## the test suite with what is marked slow
-	$(BIN)/python -m pytest -m "not vllm"
+	$(BIN)/python -m pytest -m "not vllm and not browser"
+
+test-browser: install  ## reports and the viewer in Chromium (/usr/bin/chromium)
+	$(BIN)/python -m pytest -m browser tests/browser
 
 test-vllm: $(VLLM_VENV)/.installed  ## the tests that run a real vLLM (minutes, on a CPU)
 	$(VLLM_VENV)/bin/python -m pytest -m vllm
@@ -61,7 +64,7 @@ format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 
 bench: install  ## benchmarks, side by side with clemcore
-	for name in startup overhead games grpo_step turns endurance engines; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in startup overhead games grpo_step turns endurance scoring engines; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 wheels: install  ## the three distributions as wheels, in dist/
 	for package in $(PACKAGES); do \

@@ -296,6 +296,12 @@ class Run:
         return file
 
 
+def run_directories(path: Path) -> list[Path]:
+    """The run that a directory is, or those of the evaluation that it is."""
+    files = [path / "run.json", *sorted(path.glob("runs/*/run.json"))]
+    return [file.parent for file in files if file.is_file()]
+
+
 class Progress(msgspec.Struct):
     """What a run has behind it: finished units, and the number of failed attempts of others."""
 

@@ -20,6 +20,7 @@ from playpen.cli import (
     instances,
     listing,
     play,
+    report,
     runs,
     train,
 )
@@ -57,6 +58,8 @@ for command in (
     compare.compare,
     crossplay.crossplay,
     runs.transcript,
+    report.report,
+    report.view,
     exchange.import_run,
     exchange.export_run,
     data.data,

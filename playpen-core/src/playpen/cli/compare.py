@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
-from playpen.cli.runs import run_directories
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
@@ -105,7 +104,7 @@ class Shift(NamedTuple):
 
 def _recorded(path: str) -> Recorded:
     from playpen.scoring import results_of
-    from playpen.store import Run
+    from playpen.store import Run, run_directories
     from playpen.taxonomy import reasons
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]

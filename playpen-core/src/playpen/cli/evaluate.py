@@ -12,7 +12,6 @@ import click
 
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
 from playpen.cli.play import budget, choose_instances, executed, in_flight, play_with_bar
-from playpen.cli.runs import run_directories
 from playpen.instance import SPLITS
 from playpen.plugins import registry
 
@@ -179,7 +178,7 @@ def _recorded(what: Sequence[str]) -> list[Run] | None:
     Raises:
         UsageError: more than one thing is named, and one of them is no run.
     """
-    from playpen.store import Run
+    from playpen.store import Run, run_directories
 
     found = [run_directories(Path(text)) for text in what]
     if all(found):

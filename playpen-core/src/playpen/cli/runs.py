@@ -20,12 +20,6 @@ if TYPE_CHECKING:
     from playpen.store import Run
 
 
-def run_directories(path: Path) -> list[Path]:
-    """The run that a directory is, or those of the evaluation that it is."""
-    files = [path / "run.json", *sorted(path.glob("runs/*/run.json"))]
-    return [file.parent for file in files if file.is_file()]
-
-
 @click.command()
 @click.argument("path", metavar="RUN|FILE", type=click.Path(exists=True, path_type=Path))
 @click.option("--out", type=click.Path(path_type=Path), help="Write one JSON line per episode.")

@@ -1,0 +1,269 @@
+"""All numbers of a report, computed once; every format shows these."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import UTC, datetime
+
+import msgspec
+
+from playpen.coverage import Coverage
+from playpen.game import Game
+from playpen.plugins import PluginError, get_game
+from playpen.report.material import Curve, Material, Problem, Recorded, Training, encodable
+from playpen.scoring import GameScore, Results, RunScore, TokenCount, results_of, score_episodes
+from playpen.statistics import Gain, Scores, compare, score_intervals
+from playpen.taxonomy import Reason, reasons
+
+FORMAT = "playpen-report/1"
+
+
+class Estimate(msgspec.Struct, frozen=True):
+    """A number with its 95 % confidence interval; `None` where there is no number."""
+
+    value: float | None = None
+    low: float | None = None
+    high: float | None = None
+
+
+class Headline(msgspec.Struct, frozen=True):
+    """The scores of a run or of one of its games, with intervals.
+
+    Attributes:
+        played: % of episodes that were not aborted.
+        quality: mean main score of those that have one.
+        clemscore: their product, divided by 100.
+        mean: mean main score, where an aborted episode counts as 0.
+    """
+
+    played: Estimate = Estimate()
+    quality: Estimate = Estimate()
+    clemscore: Estimate = Estimate()
+    mean: Estimate = Estimate()
+
+
+class GameSummary(msgspec.Struct, frozen=True):
+    """A game in a run: coverage, scores, and the counts behind them."""
+
+    game: str
+    coverage: Coverage
+    scores: Headline
+    success: int
+    lose: int
+    aborted: int
+    unscored: int
+
+
+class RunSummary(msgspec.Struct, frozen=True):
+    """A run: what was asked for, coverage, scores over its games and of each, reasons.
+
+    `notes` tells what is unusual about its numbers.
+    """
+
+    name: str
+    path: str
+    created: str
+    players: dict[str, str]
+    assignments: dict[str, dict[str, str]]
+    split: str | None
+    seed: int
+    complete: bool
+    coverage: Coverage
+    scores: Headline
+    games: list[GameSummary]
+    reasons: list[Reason]
+    tokens: dict[str, TokenCount]
+    notes: list[str]
+
+
+class GainSummary(msgspec.Struct, frozen=True):
+    """What a run does better than another one in a game: see `playpen.statistics.Gain`."""
+
+    game: str
+    instances: int
+    difference: Estimate
+    p: float
+    p_holm: float
+    detectable: float | None
+    format: float
+    skill: float
+
+
+class Comparison(msgspec.Struct, frozen=True):
+    """A run against the first one, game by game, on the instances that both have played."""
+
+    first: str
+    second: str
+    gains: list[GainSummary]
+
+
+class TrainingSummary(msgspec.Struct, frozen=True):
+    """A training: what learned, how far it came, and what it logged (step and value, by name)."""
+
+    name: str
+    path: str
+    trainer: str
+    learner: str
+    steps: int
+    curves: dict[str, Curve]
+
+
+class Summary(msgspec.Struct, frozen=True):
+    """A whole report; the content of ``--format json``."""
+
+    format: str
+    made: str
+    runs: list[RunSummary]
+    comparisons: list[Comparison]
+    trainings: list[TrainingSummary]
+    problems: list[Problem]
+
+
+def summarise(material: Material, *, seed: int = 0) -> Summary:
+    """Compute all numbers of a report.
+
+    Args:
+        material: what was read.
+        seed: of the resampling behind intervals and p-values.
+    """
+    games, unknown = _games(material.runs)
+    runs, results = [], []
+    for recorded in material.runs:
+        found = results_of(recorded.attempts, games)
+        results.append(found)
+        runs.append(_run(recorded, games, unknown, found, seed))
+    return Summary(
+        format=FORMAT,
+        made=datetime.now(UTC).isoformat(timespec="seconds"),
+        runs=runs,
+        comparisons=[
+            Comparison(
+                runs[0].name,
+                other.name,
+                [_gain(gain) for gain in compare(results[0], theirs, seed=seed)],
+            )
+            for other, theirs in zip(runs[1:], results[1:], strict=True)
+        ],
+        trainings=[training_summary(training) for training in material.trainings],
+        problems=material.problems,
+    )
+
+
+def _games(runs: Iterable[Recorded]) -> tuple[dict[str, Game], set[str]]:
+    """The games of the runs by name, and which of them are not installed here.
+
+    What a missing game would say about its episodes beyond their outcomes is unknown.
+    """
+    names = {episode.game for run in runs for episode in run.attempts}
+    games: dict[str, Game] = {}
+    unknown = set()
+    for name in sorted(names):
+        try:
+            games[name] = get_game(name)
+        except PluginError:
+            games[name] = Game()
+            unknown.add(name)
+    return games, unknown
+
+
+def _run(
+    recorded: Recorded,
+    games: Mapping[str, Game],
+    unknown: set[str],
+    results: Results,
+    seed: int,
+) -> RunSummary:
+    score = score_episodes(recorded.attempts, games)
+    scored = {game.game: game for game in score.games}
+    coverage = recorded.coverage
+    total = sum(coverage.values(), Coverage())
+    ours = sorted(unknown & coverage.keys())
+    notes = [f"{name} is not installed: its own metrics are not known here" for name in ours]
+    unscored = sum(game.unscored for game in score.games)
+    if unscored:
+        notes.append(f"{unscored} episodes are left out of the scores by the rules of their games")
+    config = recorded.config
+    return RunSummary(
+        name=recorded.name,
+        path=encodable(recorded.path),
+        created=config.created,
+        players=config.players,
+        assignments=config.assignments,
+        split=config.split,
+        seed=config.seed,
+        complete=total.complete,
+        coverage=total,
+        scores=_headline(score, results, seed),
+        games=[
+            _game(name, covered, scored.get(name), results, seed)
+            for name, covered in sorted(coverage.items())
+        ],
+        reasons=reasons(recorded.episodes),
+        tokens=score.tokens,
+        notes=notes,
+    )
+
+
+def _game(
+    name: str, coverage: Coverage, score: GameScore | None, results: Results, seed: int
+) -> GameSummary:
+    if score is None:
+        return GameSummary(name, coverage, Headline(), 0, 0, 0, 0)
+    alone = {name: results[name]} if name in results else {}
+    scores = _headline(score, alone, seed)
+    return GameSummary(
+        name, coverage, scores, score.success, score.lose, score.aborted, score.unscored
+    )
+
+
+def _headline(score: RunScore | GameScore, results: Results, seed: int) -> Headline:
+    """The scores as `playpen score` rounds them, with bootstrap intervals."""
+    if not results:
+        return Headline()
+    with warnings.catch_warnings():
+        # A game without any main score has no quality; numpy warns of that mean.
+        warnings.simplefilter("ignore", RuntimeWarning)
+        intervals: Scores = score_intervals(results, seed=seed)
+    return Headline(
+        played=_estimate(intervals.played, score.played),
+        quality=_estimate(intervals.quality, score.quality),
+        clemscore=_estimate(intervals.clemscore, score.clemscore),
+        mean=_estimate(intervals.unbiased, intervals.unbiased.value),
+    )
+
+
+def _estimate(interval: Sequence[float], value: float | None) -> Estimate:
+    _, low, high = interval
+    return Estimate(_number(value), _number(low), _number(high))
+
+
+def _number(value: float | None) -> float | None:
+    return None if value is None or math.isnan(value) else value
+
+
+def _gain(gain: Gain) -> GainSummary:
+    return GainSummary(
+        game=gain.game,
+        instances=gain.instances,
+        difference=_estimate(gain.difference, gain.difference.value),
+        p=gain.p,
+        p_holm=gain.p_holm,
+        detectable=_number(gain.detectable),
+        format=gain.format,
+        skill=gain.skill,
+    )
+
+
+def training_summary(training: Training) -> TrainingSummary:
+    """What is told of a training."""
+    steps = [curve[-1][0] for curve in training.curves.values()]
+    return TrainingSummary(
+        name=training.name,
+        path=encodable(training.path),
+        trainer=training.trainer,
+        learner=training.learner,
+        steps=max(steps, default=0),
+        curves=training.curves,
+    )
