@@ -64,7 +64,7 @@ format: install  ## let ruff format and mend
 	$(BIN)/ruff format .
 
 bench: install  ## benchmarks, side by side with clemcore
-	for name in startup overhead games grpo_step turns endurance scoring engines; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
+	for name in startup overhead games grpo_step turns endurance scoring report engines; do $(BIN)/python tests/benchmarks/$$name.py || exit 1; done
 
 wheels: install  ## the three distributions as wheels, in dist/
 	for package in $(PACKAGES); do \
