@@ -520,7 +520,7 @@ def test_wrong_configurations_are_refused_before_anything_is_loaded(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes, trainer, line: str
 ):
     register_talk(monkeypatch)
-    monkeypatch.setattr(dpo_module, "load_learner", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(dpo_module, "seated_learner", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ConfigError, match=line) as caught:
         train("dpo", config(base, trainer=trainer, **changes), tmp_path / "out")
     assert "\n" not in str(caught.value)

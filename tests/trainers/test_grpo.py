@@ -677,7 +677,7 @@ def refused(
     monkeypatch: pytest.MonkeyPatch, made: TrainConfig, output: Path, trainer: str = "grpo"
 ) -> str:
     """The line with which a training is refused before any weights are loaded."""
-    monkeypatch.setattr(grpo_module, "load_learner", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(grpo_module, "seated_learner", lambda *_: pytest.fail("weights loaded"))
     with pytest.raises(PlaypenError) as caught:
         train(trainer, made, output)
     assert not output.exists()

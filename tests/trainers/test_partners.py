@@ -291,7 +291,7 @@ def test_who_cannot_play_is_refused_before_anything_is_loaded(
     roles: list[str] | None,
     line: str,
 ):
-    monkeypatch.setattr(grpo, "load_learner", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(grpo, "seated_learner", lambda *_: pytest.fail("weights were loaded"))
     settings: TrainConfig = config(base, roles=roles, teacher=TeacherTable(**teacher))
     with pytest.raises(ConfigError) as caught:
         train("grpo", settings, tmp_path / "out")

@@ -183,14 +183,14 @@ def test_its_state_is_kept(base: Path, tmp_path: Path):
     second = validation(base, tmp_path)
     second.restore(first.state())
     assert second.state() == {"best": 0.5, "step": 4, "worse": 2}
-    assert second.chosen() == "best"
+    assert second.result(tmp_path / "final") == tmp_path / "best"
 
 
 def test_a_best_checkpoint_that_is_not_there_is_not_returned(base: Path, tmp_path: Path):
     """The process may die while a better one takes its place."""
     found = validation(base, tmp_path)
     found.restore({"best": 0.5, "step": 4, "worse": 2})
-    assert found.chosen() is None
+    assert found.result(tmp_path / "final") == tmp_path / "final"
 
 
 # --- measures ------------------------------------------------------------------------------------

@@ -540,7 +540,7 @@ def test_a_checkpoint_within_a_generation_batch_is_refused(
     options: dict[str, Any],
     wanted: int,
 ) -> None:
-    monkeypatch.setattr(grpo_module, "load_learner", lambda *_: pytest.fail("weights were loaded"))
+    monkeypatch.setattr(grpo_module, "seated_learner", lambda *_: pytest.fail("weights loaded"))
     with pytest.raises(ConfigError) as caught:
         train("grpo", config(base, **options), tmp_path / "out")
     assert str(caught.value) == (

@@ -17,7 +17,7 @@ from trl import DPOConfig, DPOTrainer
 from playpen.episode import Episode
 from playpen.training import ConfigError, Trainer, TrainingRun
 from playpen_trainers.data import PreferenceRow, padded
-from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.learner import Learner
 from playpen_trainers.optimisation import (
     Amount,
     Positive,
@@ -36,6 +36,7 @@ from playpen_trainers.pairs import (
     Turns,
     at_most,
     check_source,
+    collected,
     dialogue_pairs,
     judge,
     kept,
@@ -44,7 +45,7 @@ from playpen_trainers.pairs import (
     too_long,
     turn_pairs,
 )
-from playpen_trainers.seats import Seating
+from playpen_trainers.seats import Seating, seated_learner
 from playpen_trainers.validation import Validation
 
 
@@ -184,13 +185,9 @@ class DPO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(
-            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
-        )
-        args = self._arguments(run)
-        seating = Seating(run)
-        learner = seating.follow(learner, options.lora_r)
+        learner, seating = seated_learner(run, options)
         try:
+            args = self._arguments(run)
             numbers, rows = kept(
                 run.output / "pairs.jsonl",
                 PreferenceRow,
@@ -217,8 +214,7 @@ class DPO(Trainer):
             final = fit(trainer, run, learner, start, [validation])
         finally:
             seating.close()
-        chosen = validation.chosen()
-        return final if chosen is None else run.output / chosen
+        return validation.result(final)
 
     def _collect(
         self, run: TrainingRun, learner: Learner, seating: Seating, device: str
@@ -228,11 +224,7 @@ class DPO(Trainer):
         rewards = run.rewards()
         share = run.config.reward.partner_fault == "share"
         table = Table.of(run, learner, seating, device)
-        if run.config.data.runs:
-            episodes = recorded(run)
-        else:
-            jobs = table.play(run, options.samples)
-            episodes = [(job.episode, tuple(table.learned(job))) for job in jobs]
+        jobs, episodes = collected(run, table, options.samples)
         numbers: Numbers = {
             "episodes": len(episodes),
             "success": sum(episode.success for episode, _ in episodes) / len(episodes),

@@ -27,7 +27,7 @@ from playpen_trainers.collapse import CollapseWatch, repeated
 from playpen_trainers.credit import Baseline, Credit, Graded, RunningBaselines, Scale, advantages
 from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.following import check_engine
-from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
 from playpen_trainers.optimisation import (
     Amount,
@@ -42,7 +42,7 @@ from playpen_trainers.optimisation import (
     starting_point,
 )
 from playpen_trainers.partners import Partners, check_partners
-from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.seats import LEARNER, player_of, seated_learner
 from playpen_trainers.situations import Situations
 from playpen_trainers.validation import Validation
 
@@ -415,11 +415,7 @@ class GRPO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(
-            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
-        )
-        seating = Seating(run)
-        learner = seating.follow(learner, options.lora_r)
+        learner, seating = seated_learner(run, options)
         groups = self._groups()
         situations = Situations(run, groups)
         partners = Partners(run, learner, seating)
@@ -454,8 +450,7 @@ class GRPO(Trainer):
             final = fit(trainer, run, learner, start, parts)
         finally:
             seating.close()
-        chosen = validation.chosen()
-        return final if chosen is None else run.output / chosen
+        return validation.result(final)
 
     def _groups(self) -> int:
         """How many groups the whole training plays."""

@@ -20,7 +20,7 @@ from playpen.episode import Episode
 from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
 from playpen_trainers.data import UnpairedRow, padded
-from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.learner import Learner
 from playpen_trainers.optimisation import (
     Positive,
     Rate,
@@ -37,6 +37,7 @@ from playpen_trainers.pairs import (
     Table,
     at_most,
     check_source,
+    collected,
     judge,
     kept,
     labelled,
@@ -44,7 +45,7 @@ from playpen_trainers.pairs import (
     reference,
     too_long,
 )
-from playpen_trainers.seats import Seating
+from playpen_trainers.seats import Seating, seated_learner
 from playpen_trainers.validation import Validation
 
 MOST_DESIRABLE = 4 / 3
@@ -153,11 +154,7 @@ class KTO(Trainer):
         """
         options = self.options
         start = starting_point(run)
-        learner = load_learner(
-            *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
-        )
-        seating = Seating(run)
-        learner = seating.follow(learner, options.lora_r)
+        learner, seating = seated_learner(run, options)
         try:
             args = self._arguments(run)
             numbers, rows = kept(
@@ -194,8 +191,7 @@ class KTO(Trainer):
             final = fit(trainer, run, learner, start, [validation])
         finally:
             seating.close()
-        chosen = validation.chosen()
-        return final if chosen is None else run.output / chosen
+        return validation.result(final)
 
     def _collect(
         self, run: TrainingRun, learner: Learner, seating: Seating, device: str
@@ -203,11 +199,7 @@ class KTO(Trainer):
         """Play, or read what was recorded, and label."""
         options = self.options
         table = Table.of(run, learner, seating, device)
-        if run.config.data.runs:
-            episodes = recorded(run)
-        else:
-            jobs = table.play(run, options.samples)
-            episodes = [(job.episode, tuple(table.learned(job))) for job in jobs]
+        _, episodes = collected(run, table, options.samples)
         share = run.config.reward.partner_fault == "share"
         parts = judge(episodes, run.rewards(), share_fault=share)
         rows = labelled(learner.chat, parts, label=options.label, threshold=options.threshold)

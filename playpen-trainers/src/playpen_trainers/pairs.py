@@ -189,6 +189,24 @@ class Table:
         return done
 
 
+def collected(
+    run: TrainingRun, table: Table, samples: int
+) -> tuple[list[Job], list[tuple[Episode, tuple[str, ...]]]]:
+    """The episodes to compare, each with the roles to learn: recorded ones, or played now.
+
+    Returns:
+        What was played, and the episodes; of recordings nothing was played.
+
+    Raises:
+        ConfigError: nothing that was recorded can be used.
+        PlayerError: every episode failed.
+    """
+    if run.config.data.runs:
+        return [], recorded(run)
+    jobs = table.play(run, samples)
+    return jobs, [(job.episode, tuple(table.learned(job))) for job in jobs]
+
+
 def judge(
     episodes: Iterable[tuple[Episode, Sequence[str]]], rewards: Rewards, *, share_fault: bool
 ) -> list[Judged]:

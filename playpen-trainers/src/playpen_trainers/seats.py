@@ -18,7 +18,8 @@ from playpen.plugins import make_player, resolve_spec
 from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.following import Follower
-from playpen_trainers.learner import Learner
+from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.optimisation import OptimiserOptions
 
 LEARNER = "learner"
 """The name of the learner in the records of episodes."""
@@ -195,3 +196,16 @@ class Seating:
         if self._spec is None:
             raise ConfigError("nobody plays the roles that the learner does not; name a [teacher]")
         return self.guest(self._spec)
+
+
+def seated_learner(run: TrainingRun, options: OptimiserOptions) -> tuple[Learner, Seating]:
+    """Load the learner of a training, and seat everybody who plays with it.
+
+    Raises:
+        ConfigError: the learner is not an ``hf:`` model, or cannot be loaded.
+    """
+    learner = load_learner(
+        *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
+    )
+    seating = Seating(run)
+    return seating.follow(learner, options.lora_r), seating

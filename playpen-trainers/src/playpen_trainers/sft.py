@@ -21,7 +21,7 @@ from playpen_trainers.data import (
     read_chats,
 )
 from playpen_trainers.following import check_engine
-from playpen_trainers.learner import Learner, check_learner, load_learner
+from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.optimisation import (
     OptimiserOptions,
     Start,
@@ -34,7 +34,7 @@ from playpen_trainers.optimisation import (
     processes,
     starting_point,
 )
-from playpen_trainers.seats import Seating
+from playpen_trainers.seats import seated_learner
 from playpen_trainers.validation import Validation
 
 
@@ -71,26 +71,21 @@ class SFT(Trainer):
         start = starting_point(run)
         with processes().main_process_first():  # the others find what it has played
             demonstrations = run.demonstrations()
-        learner = load_learner(
-            *check_learner(run.learner), self.options.dtype, four_bits=self.options.load_in_4bit
-        )
-        rows = fitting(
-            imitation_rows(learner.chat, demonstrations, own_labels(run)),
-            length_limit(self.options, learner),
-        )
-        chats = mixed_in(len(rows), learner, self.options, run, seed=self.options.seed)
-        if not start.step:
-            counts = {"episodes": len(demonstrations), "rows": len(rows)}
-            run.log(0, counts | ({"chat_rows": len(chats)} if chats else {}))
-        seating = Seating(run)
-        learner = seating.follow(learner, self.options.lora_r)
-        validation = Validation(run, learner, seating)
+        learner, seating = seated_learner(run, self.options)
         try:
+            rows = fitting(
+                imitation_rows(learner.chat, demonstrations, own_labels(run)),
+                length_limit(self.options, learner),
+            )
+            chats = mixed_in(len(rows), learner, self.options, run, seed=self.options.seed)
+            if not start.step:
+                counts = {"episodes": len(demonstrations), "rows": len(rows)}
+                run.log(0, counts | ({"chat_rows": len(chats)} if chats else {}))
+            validation = Validation(run, learner, seating)
             tuned = fine_tune([*rows, *chats], learner, self.options, run, start, validation)
         finally:
             seating.close()
-        chosen = validation.chosen()
-        return tuned.final if chosen is None else run.output / chosen
+        return validation.result(tuned.final)
 
 
 def check_supervised(options: SFTOptions, run: TrainingRun) -> None:

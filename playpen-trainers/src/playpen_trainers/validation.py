@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import transformers
@@ -67,10 +68,10 @@ class Validation(TrainerCallback):
         if state.global_step % self._table.every == 0:
             self._measure(state, control)
 
-    def chosen(self) -> str | None:
-        """Which directory of the output holds the best checkpoint, if that is what is wanted."""
+    def result(self, final: Path) -> Path:
+        """The checkpoint that a training is for: the best one, if that is wanted, or the last."""
         wanted = self._table.every and self._table.keep_best and self._best is not None
-        return _BEST if wanted else None
+        return self._run.output / _BEST if wanted else final
 
     def values(self, model: Any) -> dict[str, float]:
         """Play the validation instances with the learner's weights as they are.
