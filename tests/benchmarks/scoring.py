@@ -36,7 +36,7 @@ def main() -> None:
             after = resource.getrusage(resource.RUSAGE_CHILDREN)
             seconds = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
             print(
-                f"playpen {call[0]:5}  {seconds:5.1f} s of CPU  ({total / seconds:,.0f} episodes/s; "
+                f"playpen {call[0]:5}  {seconds:5.1f} s of CPU  ({total / seconds:,.0f}/s; "
                 f"target {TARGET:.0f} s; peak memory so far {after.ru_maxrss / 1024:,.0f} MiB)"
             )
 

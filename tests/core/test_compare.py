@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
-from tests.core.command_line import good, refused
+from tests.core.command_line import good, playpen, refused
 
 from playpen.conversation import Conversation
 from playpen.plugins import get_game
@@ -83,6 +83,21 @@ def test_the_reasons_of_both_runs_stand_side_by_side(runs: dict[str, Path]) -> N
     out = good("compare", runs["silent"], runs["careless"])
     line = next(line for line in out.splitlines() if "describer" in line and "missing_tag" in line)
     assert line.split()[-3:] == ["100.0", f"{share:.1f}", f"{share - 100:+.1f}"]
+
+
+def test_only_common_instances_have_reasons(runs: dict[str, Path], tmp_path: Path) -> None:
+    part = tmp_path / "part"
+    good("play", "taboo", "-p", f"{SELF}:careless", "-n", "5", "-o", part)
+    document = json.loads(good("compare", runs["careless"], part, "--json"))[str(part)]
+    assert [gain["instances"] for gain in document["gains"]] == [5]
+    assert document["reasons"] and all(s["before"] == s["after"] for s in document["reasons"])
+
+
+def test_runs_without_a_common_instance(runs: dict[str, Path], tmp_path: Path) -> None:
+    other = tmp_path / "other"
+    good("play", "wordle", "-p", "program:oracle", "-n", "2", "-o", other)
+    result = playpen("compare", runs["oracle"], other)
+    assert result.code == 1 and "no instance in common" in result.err
 
 
 def test_evaluations_are_compared_as_their_runs_are(

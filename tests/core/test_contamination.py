@@ -44,6 +44,13 @@ def test_a_list_keeps_instances_out_by_content_and_by_puzzle() -> None:
     assert not any(word in text for word in words)
 
 
+def test_a_list_is_not_written_over() -> None:
+    good("instances", "hashes", "taboo", "wordle", "-o", "held.tsv")
+    before = Path("held.tsv").read_bytes()
+    assert "is there already" in refused("instances", "hashes", "taboo", "-o", "held.tsv")
+    assert Path("held.tsv").read_bytes() == before
+
+
 def test_what_the_generators_make_is_refused_or_left_out() -> None:
     good("instances", "hashes", "taboo", "--split", "train", "-o", "held.tsv")
     table = GamesTable(names=["taboo", "guesswhat"], held_out=["held.tsv"])
@@ -126,7 +133,10 @@ def test_a_list_that_cannot_be_used_is_named(content: str | bytes | None, messag
         training(GamesTable(names=["taboo"], held_out=["held.tsv"])).instances()
 
 
-@pytest.mark.parametrize("text", ["[held_out]\nfiles = 'x'", "held_out = 5", "nonsense"])
+@pytest.mark.parametrize(
+    "text",
+    ["[held_out]\nfiles = 'x'", "held_out = 5", "nonsense", "[held_out]\nfile = []", "[heldout]\n"],
+)
 def test_a_registration_that_cannot_be_read_is_named(text: str) -> None:
     Path("playpen.toml").write_text(text, encoding="utf-8")
     with pytest.raises(ConfigError, match=r"playpen\.toml"):

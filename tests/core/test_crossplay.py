@@ -77,6 +77,12 @@ def test_games_of_several_sizes_have_matrices_of_their_own() -> None:
     assert "all games" not in out
 
 
+def test_many_players_fit_a_terminal() -> None:
+    out = good(*cross(*[f"{SELF}:mute"] * 6, count=1))
+    assert max(map(len, out.splitlines())) <= 80 and "…" not in out
+    assert len(matrix("taboo")) == 36
+
+
 def test_averages_are_over_games() -> None:
     good(*cross(ORACLE, f"{SELF}:mute", games="taboo,referencegame", count=4))
     together = matrix("all games")

@@ -69,6 +69,8 @@ def test_it_plays_scores_and_writes_what_upstream_writes_and_more() -> None:
     dialogue = [e for e in run.episodes() if e.game != "cladder"]
     assert document["clemscore"] == score_episodes(dialogue, games).clemscore
     panel = document["evaluation"]["panels"]["clemscore"]
+    whole = score_episodes(dialogue, games)
+    assert (panel["played"], panel["quality"]) == (whole.played, whole.quality)
     results = results_of(dialogue, games)
     expected = score_intervals({name: results[name] for name in sorted(results)})
     assert panel["intervals"]["unbiased"] == expected.unbiased._asdict()
@@ -107,9 +109,9 @@ def untimed(line: bytes) -> str:
 @pytest.mark.parametrize(
     ("changed", "what"),
     [
-        (("--repeats", "2"), "repeats"),
-        (("--seed", "1"), "seed"),
-        (("--split", "test"), "instances"),
+        (("--repeats", "2"), "numbers of episodes"),
+        (("--seed", "1"), "seed: 0 there, 1 asked for"),
+        (("--split", "test"), "split: validation there, test asked for"),
         (("-p", f"guesser={SELF}:uneven"), "players"),
     ],
 )
@@ -249,6 +251,49 @@ def test_every_bad_line_is_named_at_once_and_repaired(recorded: Run) -> None:
     assert "*" not in good("eval", "run", "-o", "out", "--strict")
 
 
+def test_damage_of_any_kind_is_named_and_repaired(recorded: Run) -> None:
+    """Lines whose identity can be read, and that no reader takes."""
+
+    def spoil(lines: list[str]) -> list[str]:
+        records = [json.loads(line) for line in lines]
+        records[2]["events"] = "nope"
+        records[4]["outcome"] = {"type": "wat"}
+        records[6].pop("game")
+        return [json.dumps(record) + "\n" for record in records]
+
+    change(recorded.path, spoil)
+    for command in (("score", "run"), ("eval", "run"), ("compare", "run", "run")):
+        result = playpen(*command)
+        assert result.code == 2 and "--repair" in result.err
+    message = playpen("eval", "run").err
+    assert [f"line {number}: damaged" in message for number in (3, 5, 7)] == [True] * 3
+    out = good("resume", "run", "--repair")
+    assert out.count("Moved to episodes.damaged") == 3
+    assert sum(1 for _ in recorded.episodes()) == 40
+
+
+def test_why_episodes_failed_is_told_and_they_can_be_tried_once_more() -> None:
+    call = ("eval", f"{SELF}:dead", "--games", "taboo", "-o", "out")
+    for _ in range(3):
+        result = playpen(*call)
+        assert "nobody is there" in result.err and " and 138 more)" in result.err
+    run = Run.open("out/runs/games")
+    attempts = sum(1 for _ in run.episodes(failed=True))
+    result = playpen(*call)
+    assert sum(1 for _ in run.episodes(failed=True)) == attempts == 3 * 139
+    assert "139 episodes failed too often" in result.err
+    assert "playpen resume out/runs/games --once-more" in result.err
+    again = playpen("resume", "out/runs/games", "--once-more")
+    assert again.code == 1 and sum(1 for _ in run.episodes(failed=True)) == 4 * 139
+
+
+def test_a_file_of_a_run_is_not_written_over(recorded: Run) -> None:
+    before = (recorded.path / "episodes.jsonl").read_bytes()
+    assert "is part of a run" in refused("report", "run", "-o", "run/episodes.jsonl")
+    assert "is part of a run" in refused("replay", "run", "--out", "run/run.json")
+    assert (recorded.path / "episodes.jsonl").read_bytes() == before
+
+
 def test_a_repair_of_a_good_run_changes_nothing(recorded: Run) -> None:
     before = (recorded.path / "episodes.jsonl").read_bytes()
     good("resume", "run", "--repair")
@@ -276,9 +321,18 @@ def test_time_counts_once_however_many_play(recorded: Run) -> None:
     ("call", "message"),
     [
         (("eval", "nothing"), "is not a player"),
+        (("eval", "runs/nothing"), "'runs/nothing' is not there"),
+        (("eval", "run/run.json"), "is a file; a run is a directory"),
+        (("eval", "run", "--repeats", "2"), "--repeats is for playing"),
+        (("eval", "run", "--split", "test"), "--split is for playing"),
+        (("eval", "run", "--seen", "taboo", "--unseen", "taboo"), "seen and unseen at once"),
+        (("eval", "run", "--seen", "cladder"), "cladder: static benchmarks have a panel"),
+        (("eval", ORACLE, "--games", " , "), "name at least one game"),
+        (("eval", ORACLE, "--games", "taboo", "-o", "run"), "run is a run; choose another"),
+        (("score", "evaluated"), "its runs are evaluated/runs/games"),
         (("eval", ORACLE, "program:x"), "is not a run directory"),
         (("eval", "empty"), "a checkpoint is written hf:empty"),
-        (("eval", "run", "--games", "taboo"), "evaluated as they are"),
+        (("eval", "run", "--games", "taboo"), "--games is for playing"),
         (("eval", ORACLE, "--games", "taboo", "--suite", "static-1.0"), "by --suite or by --games"),
         (("eval", ORACLE, "--games", "taboo", "-p", ORACLE), "name the role it plays"),
         (("eval", ORACLE, "--suite", "clembench-2"), "did you mean 'clembench-2.0'"),
@@ -286,6 +340,7 @@ def test_time_counts_once_however_many_play(recorded: Run) -> None:
 )  # fmt: skip
 def test_wrong_calls_are_told(recorded: Run, call: tuple[str, ...], message: str) -> None:
     Path("empty").mkdir()
+    good("eval", ORACLE, "--games", "wordle", "-o", "evaluated")
     assert message in refused(*call)
 
 

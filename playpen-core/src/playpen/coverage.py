@@ -8,7 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from playpen.episode import Key, identity
-from playpen.store import EpisodeWriter, Progress, Run, numbered_lines, read_name
+from playpen.store import EpisodeWriter, Progress, Run, numbered_lines, read_episode, read_name
 
 _SHOWN = 5
 
@@ -116,10 +116,15 @@ class Inventory(NamedTuple):
     progress: Progress
 
 
-def take_inventory(run: Run) -> Inventory:
-    """Look at every line of a run, at what identifies it only.
+def take_inventory(run: Run, *, thorough: bool = False) -> Inventory:
+    """Look at every line of a run.
 
     Lines are at fault that are damaged, recorded twice, or of another run.
+
+    Args:
+        run: whose lines.
+        thorough: decode lines as a whole, and not only what identifies them: that takes several
+            times as long, and finds damage of any kind.
 
     Raises:
         RunError: ``instances.jsonl`` is damaged.
@@ -131,6 +136,8 @@ def take_inventory(run: Run) -> Inventory:
     for number, line in numbered_lines(run.path / "episodes.jsonl"):
         try:
             entry = read_name(line)
+            if thorough:
+                read_episode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             faults.append(Fault(number, f"damaged: {error}"))
             continue

@@ -6,7 +6,7 @@ instances it has not seen), those it was not trained on, and the static benchmar
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,13 +17,12 @@ from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.plugins import get_game, registry
 from playpen.rollout import NO_LIMITS, Limits
-from playpen.runner import Cast, create_run
+from playpen.runner import Cast, assignments_of, create_run
 from playpen.scoring import (
     Aggregate,
     Attempts,
     GameScore,
     Results,
-    RunScore,
     TokenCount,
     score_games,
 )
@@ -41,6 +40,8 @@ class Panel(msgspec.Struct):
 
     Attributes:
         score: as upstream defines and rounds it; `None` if no episode has a main score.
+        played: average % played over games, rounded as upstream does.
+        quality: average quality, the same.
         games: their names.
         intervals: the four scores without rounding, with their 95 % intervals; `None` if nothing
             was played.
@@ -48,6 +49,8 @@ class Panel(msgspec.Struct):
     """
 
     score: float | None
+    played: float | None
+    quality: float | None
     games: list[str]
     intervals: Scores | None
     coverage: Coverage
@@ -108,10 +111,12 @@ def evaluate(
             mean.
 
     Raises:
-        RunError: a run is damaged, a line of it cannot be counted (all such lines are named), or
+        RunError: a game is both seen and unseen, or neither since it is a static benchmark; a run
+            is damaged, a line of it cannot be counted (all such lines are named), or
             a game is in two runs.
         PluginError: a game is not installed.
     """
+    _check_panels(seen or (), unseen or ())
     owners: dict[str, Run] = {}
     coverage: dict[str, Coverage] = {}
     for run in runs:
@@ -127,7 +132,7 @@ def evaluate(
     spans: list[tuple[float, float]] = []
     aggregate = Aggregate(games)
     for run in runs:
-        for episode in run.episodes(failed=True):
+        for episode in _readable(run):
             spans.append((episode.started, episode.started + episode.seconds))
             row = aggregate.add(episode)
             if judged is not None:
@@ -147,15 +152,26 @@ def evaluate(
                                  coverage[name])  # fmt: skip
     panels = {
         title: Panel(
-            _score_of(scores, names),
+            together.clemscore,
+            together.played,
+            together.quality,
             names,
             _intervals(results, names, seed),
             sum((coverage[name] for name in names), Coverage()),
         )
         for title, names in _panels(sorted(found), seen, unseen).items()
+        for together in [score_games(game for game in scores.games if game.game in names)]
     }
     paths = [str(run.path) for run in runs]
     return Evaluation(panels, found, scores.tokens, _seconds(spans), paths)
+
+
+def _readable(run: Run) -> Iterator[Episode]:
+    """The episodes of a run; if one cannot be read, all such lines are named."""
+    try:
+        yield from run.episodes(failed=True)
+    except RunError:
+        raise tell_faults(run) from None
 
 
 def as_document(value: Any) -> Any:
@@ -172,6 +188,9 @@ def as_document(value: Any) -> Any:
 def refuse_faults(run: Run) -> Progress:
     """Say all that is wrong with the lines of a run at once.
 
+    A line that can be identified and is damaged nevertheless is found only if another one is at
+    fault; who reads such a line whole calls `tell_faults`.
+
     Returns:
         What was played.
 
@@ -181,10 +200,16 @@ def refuse_faults(run: Run) -> Progress:
     faults, progress = take_inventory(run)
     if not faults:
         return progress
+    raise tell_faults(run)
+
+
+def tell_faults(run: Run) -> RunError:
+    """All lines of a run that cannot be counted, as an error to raise."""
+    faults = take_inventory(run, thorough=True).faults
     lines = "".join(f"\n  line {line}: {reason}" for line, reason in faults[:_FAULTS_SHOWN])
     if len(faults) > _FAULTS_SHOWN:
         lines += f"\n  ... and {len(faults) - _FAULTS_SHOWN} more"
-    raise RunError(
+    return RunError(
         f"{run.path / 'episodes.jsonl'} cannot be counted as it is:{lines}\n"
         f"`playpen resume {run.path} --repair` moves such lines to episodes.damaged and plays what "
         "is missing then"
@@ -195,6 +220,19 @@ def is_static(game: str) -> bool:
     """Whether a game is a static benchmark: one of its suites is called ``static...``."""
     claims = registry().games.get(game, [])
     return any(suite.startswith("static") for spec, _ in claims for suite in spec.suites)
+
+
+def _check_panels(seen: Collection[str], unseen: Collection[str]) -> None:
+    """Refuse lists of games that contradict each other, or the panel of static benchmarks."""
+    both = sorted(set(seen) & set(unseen))
+    if both:
+        raise RunError(f"{', '.join(both)}: seen and unseen at once; name a game in one list only")
+    static = sorted(name for name in {*seen, *unseen} if is_static(name))
+    if static:
+        raise RunError(
+            f"{', '.join(static)}: static benchmarks have a panel of their own; take them out of "
+            "the lists of seen and unseen games"
+        )
 
 
 def _panels(
@@ -213,10 +251,6 @@ def _panels(
         panels[OTHER] = [name for name in dialogue if name not in seen and name not in unseen]
     panels[STATSCORE] = static
     return {title: names for title, names in panels.items() if names}
-
-
-def _score_of(scores: RunScore, names: Collection[str]) -> float | None:
-    return score_games(game for game in scores.games if game.game in names).clemscore
 
 
 def _intervals(results: Results, names: Iterable[str], seed: int) -> Scores | None:
@@ -292,21 +326,22 @@ def evaluation_run(
     for instance in run.instances():
         recorded[instance.game].append(instance.hash)
     episodes = {name: repeats * len(found) for name, found in instances.items()}
-    differing = [
-        what
-        for what, before, now in (
-            ("players", config.players, cast.specs),
-            ("games", sorted(recorded), sorted(wanted)),
-            ("instances", recorded, wanted),
-            ("repeats", config.episodes, episodes),
-            ("seed", config.seed, seed),
-            ("limits", config.limits, limits),
-        )
-        if before != now
-    ]
-    if differing:
-        raise RunError(
-            f"{path} holds an evaluation with other {differing[0]}; choose another directory "
-            "with -o, or remove it"
-        )
+    for what, before, now in (
+        ("players", ", ".join(config.players.values()), ", ".join(cast.specs.values())),
+        ("players", config.assignments, assignments_of(cast, [get_game(n) for n in instances])),
+        ("games", ", ".join(sorted(recorded)), ", ".join(sorted(wanted))),
+        ("a split", config.split, split),
+        ("a source of instances", config.source, source),
+        ("instances", recorded, wanted),
+        ("numbers of episodes", config.episodes, episodes),
+        ("a seed", config.seed, seed),
+        ("limits", config.limits, limits),
+    ):
+        if before != now:
+            told = isinstance(now, str | int | None)
+            values = f": {before} there, {now} asked for" if told else " than what is asked for"
+            raise RunError(
+                f"{path} holds an evaluation with other {what.removeprefix('a ')}{values}; choose "
+                "another directory with -o, or remove it"
+            )
     return run

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import datetime
 import gc
+import math
 import platform
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, contextmanager
@@ -229,11 +230,15 @@ class Missing:
 
     Attributes:
         count: how many units there are.
-        given_up: units that failed `MAX_ATTEMPTS` times and are left out.
+        given_up: units that failed so often that they are left out.
     """
 
-    def __init__(self, run: Run) -> None:
+    def __init__(self, run: Run, *, most_attempts: float = MAX_ATTEMPTS) -> None:
         """Look at what was recorded.
+
+        Args:
+            run: whose episodes.
+            most_attempts: a unit that failed so often is left out.
 
         Raises:
             RunError: the directory is damaged.
@@ -245,14 +250,15 @@ class Missing:
             self._instances.setdefault(instance.game, []).append((number, instance))
         self.count = sum(self._config.episodes.values())
         self.given_up = 0
+        self._most = most_attempts
         if self._progress.done or self._progress.failed:
             attempts = [unit.episode.attempts for unit in self._units()]
-            self.given_up = sum(number > MAX_ATTEMPTS for number in attempts)
+            self.given_up = sum(number > self._most for number in attempts)
             self.count = len(attempts) - self.given_up
 
     def __iter__(self) -> Iterator[Unit]:
         """The units that are to be played."""
-        return (unit for unit in self._units() if unit.episode.attempts <= MAX_ATTEMPTS)
+        return (unit for unit in self._units() if unit.episode.attempts <= self._most)
 
     def _units(self) -> Iterator[Unit]:
         """All units without a finished episode."""
@@ -348,6 +354,7 @@ def play_run(
     players: Mapping[str, Player] | None = None,
     max_tokens: int | None = None,
     executor: Executor | None = None,
+    once_more: bool = False,
 ) -> Tally:
     """Play what is missing of a run and record it.
 
@@ -361,6 +368,7 @@ def play_run(
             together, no further episode is begun; those in flight are finished.  Nor is any
             begun once a reply came whose tokens nobody has counted: it could go on for ever.
         executor: plays somewhere else, where it makes the players anew.
+        once_more: also try what failed so often that it was given up.
 
     Raises:
         RunError: the directory is damaged, or another process is playing into it.
@@ -369,7 +377,7 @@ def play_run(
     players = make_players(run.config.players) if players is None else players
     hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
-        missing = Missing(run)
+        missing = Missing(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
         tally = Tally(remaining=missing.count, given_up=missing.given_up)
         if max_tokens is not None:
             for episode in run.episodes(failed=True):

@@ -179,7 +179,9 @@ class Run:
                 )
             return cls(folder, msgspec.json.decode(content, type=RunConfig))
         except OSError:
-            raise RunError(f"{folder} is not a run directory: it has no run.json") from None
+            inner = run_directories(folder)
+            hint = f"; its runs are {', '.join(map(str, inner))}" if inner else ""
+            raise RunError(f"{folder} is not a run directory: it has no run.json{hint}") from None
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
             raise RunError(f"{file}: damaged: {error}") from None
 
@@ -237,7 +239,7 @@ class Run:
         finished: dict[int, int] = {}  # hashes of identities, since those are long
         for number, line in numbered_lines(file):
             try:
-                episode = _episode_decoder.decode(line)
+                episode = read_episode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
                 raise self._damaged(number, f"damaged: {error}") from None
             if episode.failure is None:
@@ -369,6 +371,15 @@ class EpisodeWriter:
             os.ftruncate(self._file, size - len(torn))
         else:
             os.write(self._file, b"\n")
+
+
+def read_episode(line: bytes) -> Episode:
+    """The episode of a line.
+
+    Raises:
+        DecodeError, UnicodeDecodeError: the line is damaged.
+    """
+    return _episode_decoder.decode(line)
 
 
 def read_name(line: bytes) -> EpisodeName:

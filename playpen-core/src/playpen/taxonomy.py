@@ -30,6 +30,16 @@ class Reason(msgspec.Struct, frozen=True):
     episodes: int
 
 
+def reason_of(episode: Episode) -> tuple[Literal["abort", "lose"], str | None, str] | None:
+    """How an episode ended, who is to blame, the broken rule; `None` if it was won or failed."""
+    match episode.outcome:
+        case Abort(code, _, fault):
+            return "abort", fault, code
+        case Lose(_, fault):
+            return "lose", fault, ""
+    return None
+
+
 def reasons(episodes: Iterable[Episode]) -> list[Reason]:
     """Count aborts by game, role at fault and rule, and losses by game and role at fault.
 
@@ -38,10 +48,8 @@ def reasons(episodes: Iterable[Episode]) -> list[Reason]:
     """
     counts: Counter[tuple[str, Literal["abort", "lose"], str | None, str]] = Counter()
     for episode in episodes:
-        match episode.outcome:
-            case Abort(code, _, fault):
-                counts[episode.game, "abort", fault, code] += 1
-            case Lose(_, fault):
-                counts[episode.game, "lose", fault, ""] += 1
-    found = [Reason(*key, count) for key, count in counts.items()]
-    return sorted(found, key=lambda r: (r.game, -r.episodes, r.ending, r.role or "", r.code))
+        found = reason_of(episode)
+        if found is not None:
+            counts[episode.game, *found] += 1
+    counted = [Reason(*key, count) for key, count in counts.items()]
+    return sorted(counted, key=lambda r: (r.game, -r.episodes, r.ending, r.role or "", r.code))

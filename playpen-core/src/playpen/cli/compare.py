@@ -12,7 +12,7 @@ import click
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Collection, Iterator
 
     from rich.table import Table
 
@@ -35,6 +35,8 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     a permutation test corrected for the number of games (Holm), the difference that such a
     comparison would find in 80 % of cases, and how much of it is due to format (fewer aborts) and
     to skill.  Then why episodes were not won: the broken rules and the losses, by role.
+
+    Exit code 1 if two runs have no instance in common.
     """
     from rich.console import Console
 
@@ -62,30 +64,45 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
         click.echo(json.dumps(document))
         return
     console = Console()
+    alone = False
     for run, (gains, shifts) in found.items():
         if not gains:
             click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
+            alone = True
             continue
         console.print(_table(f"{run} against {runs[0]}", gains))
+        corrected = f", corrected for {len(gains)} games (Holm)" if len(gains) > 1 else ""
         console.print(
-            f"n instances; p of a permutation test, corrected for {len(gains)} games (Holm); "
+            f"n instances; p of a permutation test{corrected}; "
             "detect.: the difference that would be found in 80 % of such comparisons.\n",
             style="dim",
             highlight=False,
         )
         if shifts:
             console.print(_reasons(shifts))
+    if alone:
+        raise SystemExit(1)
 
 
 class Recorded(NamedTuple):
-    """What is compared: results, and per game the share of episodes for each way not to win."""
+    """What is compared: results, and how often each reason kept an instance from being won."""
 
     results: Results
-    reasons: dict[tuple[str, str, str], float]
+    reasons: Counter[tuple[str, str, tuple[str, str]]]
+    """By game, instance, and role and reason."""
+
+    def shares(self, game: str, instances: Collection[str]) -> dict[tuple[str, str], float]:
+        """How often each reason occurred on some instances, in % of the episodes on them."""
+        played = sum(self.results[game][instance].episodes for instance in instances)
+        counts: Counter[tuple[str, str]] = Counter()
+        for (name, instance, reason), count in self.reasons.items():
+            if name == game and instance in instances:
+                counts[reason] += count
+        return {reason: 100 * count / played for reason, count in counts.items()}
 
 
 class Shift(NamedTuple):
-    """How often something kept episodes of a game from being won, in % of the game's episodes.
+    """How often something kept episodes of a game from being won, in % of its episodes.
 
     Attributes:
         game: its name.
@@ -105,7 +122,7 @@ class Shift(NamedTuple):
 def _recorded(path: str) -> Recorded:
     from playpen.scoring import results_of
     from playpen.store import Run, run_directories
-    from playpen.taxonomy import reasons
+    from playpen.taxonomy import reason_of
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
     games = {name: get_game(name) for run in runs for name in run.config.assignments}
@@ -113,26 +130,28 @@ def _recorded(path: str) -> Recorded:
     def episodes() -> Iterator[Episode]:
         return (episode for run in runs for episode in run.episodes())
 
-    results = results_of(episodes(), games)
-    played = Counter(episode.game for episode in episodes())
-    shares = {
-        (found.game, found.role or "", found.code if found.ending == "abort" else "lost"): (
-            100 * found.episodes / played[found.game]
-        )
-        for found in reasons(episodes())
-    }
-    return Recorded(results, shares)
+    counts = Counter(
+        (episode.game, episode.instance, (found[1] or "", found[2] or "lost"))
+        for episode in episodes()
+        if (found := reason_of(episode)) is not None
+    )
+    return Recorded(results_of(episodes(), games), counts)
 
 
 def _shifts(first: Recorded, other: Recorded) -> list[Shift]:
-    """Game by game, the largest changes first; of the games that both have played."""
-    common = first.results.keys() & other.results.keys()
-    shifts = [
-        Shift(*key, first.reasons.get(key, 0.0), other.reasons.get(key, 0.0))
-        for key in sorted(first.reasons.keys() | other.reasons.keys())
-        if key[0] in common
-    ]
-    return sorted(shifts, key=lambda s: (s.game, -abs(s.after - s.before)))
+    """On the instances that both have played; game by game, the largest changes first."""
+    shifts = []
+    for game in sorted(first.results.keys() & other.results.keys()):
+        common = first.results[game].keys() & other.results[game].keys()
+        if not common:
+            continue
+        before, after = first.shares(game, common), other.shares(game, common)
+        found = [
+            Shift(game, *reason, before.get(reason, 0.0), after.get(reason, 0.0))
+            for reason in sorted(before.keys() | after.keys())
+        ]
+        shifts += sorted(found, key=lambda shift: -abs(shift.after - shift.before))
+    return shifts
 
 
 def _plain(gain: Gain) -> dict[str, object]:
@@ -149,7 +168,7 @@ def _reasons(shifts: list[Shift]) -> Table:
     from playpen.inert import inert
     from playpen.report.tables import MISSING, plain_table
 
-    table = plain_table(title="why episodes were not won, in % of all episodes")
+    table = plain_table(title="why episodes were not won, in % of those on the same instances")
     for name in ("game", "role", "reason"):
         table.add_column(name, overflow="fold", min_width=8)
     for name in ("before", "after", "change"):
@@ -169,7 +188,7 @@ def _reasons(shifts: list[Shift]) -> Table:
 def _table(title: str, gains: list[Gain]) -> Table:
     from rich.text import Text
 
-    from playpen.report.tables import plain_table
+    from playpen.report.tables import MISSING, plain_table
 
     table = plain_table(title=title)
     table.add_column("game", overflow="fold", min_width=8)
@@ -183,7 +202,7 @@ def _table(title: str, gains: list[Gain]) -> Table:
             Text(f"{value:+.1f}", style="bold" if gain.p_holm < 0.05 else ""),
             f"{low:+.1f} .. {high:+.1f}",
             f"{gain.p_holm:.2g}",
-            f"{gain.detectable:.1f}",
+            f"{gain.detectable:.1f}" if gain.detectable else MISSING,  # no spread tells nothing
             f"{gain.format:+.1f}",
             f"{gain.skill:+.1f}",
         )

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 @click.option("--games", type=GameList(), required=True, help="What they play.")
 @click.option("-n", "count", type=click.IntRange(min=1), help="Instances of each game; else all.")
 @click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
-@click.option("--repeats", type=click.IntRange(min=1), default=1, help="Episodes per instance.")
+@click.option("--repeats", type=click.IntRange(1, 10_000), default=1, help="Episodes per instance.")
 @click.option("--seed", default=0, show_default=True, help="Of chance moves and sampling.")
 @in_flight
 @click.option(
@@ -119,7 +119,9 @@ def crossplay(
         console.print(matrix_table(titles[name], roles[name], matrix))
     click.echo(f"\nWritten to {output / 'crossplay.json'}" + " and crossplay.svg" * bool(pairs))
     if not all(cell.coverage.complete for matrix in found.values() for cell in matrix.values()):
-        click.echo("Some episodes failed (*).  The same command tries them again.", err=True)
+        click.echo(
+            "Some episodes failed (*).  The same command tries what was not given up.", err=True
+        )
         raise SystemExit(1)
 
 

@@ -9,9 +9,18 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
+from click.core import ParameterSource
 
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
-from playpen.cli.play import budget, choose_instances, executed, in_flight, play_with_bar
+from playpen.cli.play import (
+    budget,
+    choose_instances,
+    executed,
+    in_flight,
+    play_with_bar,
+    tell_failures,
+    tell_given_up,
+)
 from playpen.instance import SPLITS
 from playpen.plugins import registry
 
@@ -45,7 +54,7 @@ HOME = Path("playpen-eval")
 @click.option("--split", type=click.Choice(SPLITS), default="validation", show_default=True)
 @click.option("--instances", "source", help="An instances file, or the name of an imported set.")
 @click.option(
-    "--repeats", type=click.IntRange(min=1), default=1, show_default=True,
+    "--repeats", type=click.IntRange(1, 10_000), default=1, show_default=True,
     help="Episodes on each instance; gives pass@k.",
 )  # fmt: skip
 @click.option(
@@ -107,10 +116,9 @@ def evaluate(
         from playpen.report.panels import evaluation_tables
     recorded = _recorded(what)
     if recorded is not None:
-        if suites or names or others:
-            raise click.UsageError(
-                "RUNs are evaluated as they are: leave out --suite, --games and -p"
-            )
+        _refuse_given(
+            "suites", "names", "others", "split", "source", "repeats", "max_tokens", "executor"
+        )
         runs = recorded
         labels = list(dict.fromkeys(label for run in runs for label in run.config.players))
         name = name or model_folder(labels)
@@ -120,8 +128,10 @@ def evaluate(
             raise click.UsageError("choose games by --suite or by --games")
         chosen = _suites(suites or SUITES, names)
         cast = _cast(what[0], others)
-        name = name or safe_name(next(iter(cast.specs.values())))
+        name = name or safe_name(next(iter(cast.specs.values()))).replace(":", "-")
         folder = output or HOME / safe_name(name)
+        if (folder / "run.json").exists():
+            raise click.UsageError(f"{folder} is a run; choose another directory with -o")
         if seen is None and unseen is None:
             seen = _trained_on(cast)
         instances = {
@@ -166,6 +176,7 @@ def evaluate(
         if found.seconds:
             click.echo(f"Played in {found.seconds:.1f} s")
         click.echo(f"Written to {file}")
+        click.echo(f"Read an episode with: playpen transcript {shlex.quote(str(runs[-1].path))} 1")
     if not complete:
         click.echo("The scores are not complete: see the games marked *.", err=True)
         if recorded is None:
@@ -188,11 +199,31 @@ def _recorded(what: Sequence[str]) -> list[Run] | None:
         raise click.UsageError(
             f"{wrong!r} is not a run directory; name one player, or any number of runs"
         )
-    if ":" not in what[0] and Path(what[0]).is_dir():
+    [name] = what
+    if ":" not in name and Path(name).is_dir():
         raise click.UsageError(
-            f"{what[0]!r} is a directory without a run.json; a checkpoint is written hf:{what[0]}"
+            f"{name!r} is a directory without a run.json; a checkpoint is written hf:{name}"
         )
+    if ":" not in name and ("/" in name or Path(name).exists()):
+        wrong = "is a file; a run is a directory" if Path(name).exists() else "is not there"
+        raise click.UsageError(f"{name!r} {wrong}; name a run directory, or a player")
     return None
+
+
+def _refuse_given(*options: str) -> None:
+    """Refuse options that say how to play, where nothing is played.
+
+    Raises:
+        UsageError: one of them is given; names it.
+    """
+    context = click.get_current_context()
+    for parameter in context.command.params:
+        source = context.get_parameter_source(parameter.name or "")
+        if parameter.name in options and source is ParameterSource.COMMANDLINE:
+            raise click.UsageError(
+                f"{parameter.opts[-1]} is for playing, and RUNs are evaluated as they are: leave "
+                "it out"
+            )
 
 
 def _suites(suites: Sequence[str], names: list[str] | None) -> dict[str, list[str]]:
@@ -280,6 +311,10 @@ def play_evaluation_run(
         max_tokens=max_tokens,
         executor=executor,
     )
+    if tally.failed or tally.given_up:
+        tell_failures(run)
+    if tally.given_up:
+        tell_given_up(run, tally)
     if max_tokens is None:
         return None
     if tally.exhausted and tally.uncounted:

@@ -101,6 +101,11 @@ def hashes(games: tuple[str, ...], split: str, source: str | None, output: Path)
     from playpen.plugins import registry
     from playpen.training.contamination import hash_list, mark_of
 
+    if output.exists():
+        raise click.UsageError(
+            f"{output} is there already, and what it keeps out would be trained on; choose another "
+            "name with -o, or remove it"
+        )
     marks = [
         mark_of(get_game(name), instance)
         for name in registry().expand(games)

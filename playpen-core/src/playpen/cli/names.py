@@ -170,6 +170,8 @@ class GameList(_NamesType):
         names = plugins.expand(name.strip() for name in value.split(",") if name.strip())
         for name in names:
             plugins.find("game", plugins.games, name)
+        if not names:
+            self.fail("name at least one game", param, ctx)
         return names
 
     def shell_complete(

@@ -181,12 +181,14 @@ def _new_directory(games: tuple[str, ...]) -> Iterator[Path]:
 @budget
 @executed
 @click.option("--repair", is_flag=True, help="First move damaged lines to episodes.damaged.")
+@click.option("--once-more", is_flag=True, help="Also try episodes that were given up.")
 def resume(
     run: str,
     concurrency: int | None,
     max_tokens: int | None,
     executor: str | None,
     repair: bool,
+    once_more: bool,
 ) -> None:
     """Play what is missing of a RUN, failed episodes included."""
     from playpen.runner import make_executor, make_players
@@ -197,7 +199,14 @@ def resume(
         _repair(opened)
     players = make_players(opened.config.players)
     elsewhere = None if executor is None else make_executor(executor)
-    _play_on(opened, players, concurrency=concurrency, max_tokens=max_tokens, executor=elsewhere)
+    _play_on(
+        opened,
+        players,
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        executor=elsewhere,
+        once_more=once_more,
+    )
 
 
 def _repair(run: Run) -> None:
@@ -205,7 +214,7 @@ def _repair(run: Run) -> None:
     from playpen.coverage import set_aside, take_inventory
     from playpen.inert import inert
 
-    faults = take_inventory(run).faults
+    faults = take_inventory(run, thorough=True).faults
     if faults:
         set_aside(run, faults)
     for line, reason in faults:
@@ -259,6 +268,7 @@ def play_with_bar(
     concurrency: int | None = None,
     max_tokens: int | None = None,
     executor: Executor | None = None,
+    once_more: bool = False,
 ) -> Tally:
     """Play what is missing of a run with a live bar.
 
@@ -282,10 +292,37 @@ def play_with_bar(
                 players=players,
                 max_tokens=max_tokens,
                 executor=executor,
+                once_more=once_more,
             )
     except KeyboardInterrupt:
         click.echo(f"Interrupted.  {again}", err=True)
         raise SystemExit(130) from None
+
+
+def tell_failures(run: Run) -> None:
+    """Say why episodes failed: the last few reasons, each with an episode."""
+    from playpen.inert import inert
+
+    failures: dict[str, list[str]] = {}
+    finished = run.progress().done
+    for episode in run.episodes(failed=True):
+        if episode.failure is not None and episode.key not in finished:
+            failures.setdefault(episode.failure.message, []).append(episode.name)
+    for message, attempts in list(failures.items())[-3:]:
+        names = list(dict.fromkeys(attempts))
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        line = f"Failed: {message} (episode {names[-1]}{others})"
+        click.echo(inert(line, one_line=True), err=True)
+
+
+def tell_given_up(run: Run, tally: Tally) -> None:
+    """Say how many episodes are not tried any more, and how they are all the same."""
+    name = shlex.quote(str(run.path))
+    click.echo(
+        f"{tally.given_up} episodes failed too often and were given up.  Once the cause is gone: "
+        f"playpen resume {name} --once-more",
+        err=True,
+    )
 
 
 def _play_on(
@@ -295,6 +332,7 @@ def _play_on(
     concurrency: int | None = None,
     max_tokens: int | None = None,
     executor: Executor | None = None,
+    once_more: bool = False,
 ) -> None:
     """Play a run with a live bar, then show the scores.
 
@@ -303,7 +341,6 @@ def _play_on(
     from rich.console import Console
 
     from playpen.cli.runs import show_scores
-    from playpen.inert import inert
     from playpen.runner import uncounted
 
     name = shlex.quote(str(run.path))
@@ -314,6 +351,7 @@ def _play_on(
         concurrency=concurrency,
         max_tokens=max_tokens,
         executor=executor,
+        once_more=once_more,
     )
     if not (tally.finished or tally.failed or tally.exhausted):
         click.echo("Nothing was left to play.")
@@ -321,16 +359,9 @@ def _play_on(
     click.echo(f"Recorded in {run.path}")
     click.echo(f"Read an episode with: playpen transcript {name} 1")
     if tally.failed or tally.given_up:
-        failures: dict[str, list[str]] = {}
-        for episode in run.episodes(failed=True):
-            if episode.failure is not None:
-                failures.setdefault(episode.failure.message, []).append(episode.name)
-        for message, names in list(failures.items())[-3:]:
-            others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-            line = f"Failed: {message} (episode {names[-1]}{others})"
-            click.echo(inert(line, one_line=True), err=True)
+        tell_failures(run)
     if tally.given_up:
-        click.echo(f"{tally.given_up} episodes failed too often and were given up.", err=True)
+        tell_given_up(run, tally)
     if tally.failed:
         click.echo(
             f"{tally.failed} episodes failed.  Try them again with: playpen resume {name}",

@@ -118,13 +118,19 @@ class LiveRun:
         try:
             episode = _decoder.decode(line)
         except (msgspec.DecodeError, UnicodeDecodeError) as error:
-            self._damage = encodable(f"{self._file}, line {self._lines}: damaged: {error}")
+            self._damage = self._damage or encodable(
+                f"{self._file}, line {self._lines}: damaged: {error}"
+            )
             return
         row = row_of(episode, 0)
         self.rows.append(row)
         self._places.append((self._read, len(line)))
         unscored = episode.outcome is None or episode.outcome.unscored
         before = self._units.get(episode.key)
+        if before is not None and before.outcome != "error" and row.outcome != "error":
+            self._damage = self._damage or encodable(
+                f"{self._file}, line {self._lines}: {episode.name} is recorded twice"
+            )
         if before is None or before.outcome == "error":
             score = None if unscored else (row.score or 0.0)
             self._units[episode.key] = Ended(episode.game, row.outcome, score)

@@ -13,6 +13,8 @@ from playpen.crossplay import Cell, Seats
 from playpen.report.tables import MISSING, plain_table
 
 _ACROSS = 3
+_INTERVALS = 3
+"""With more columns there is no room for intervals in a terminal."""
 
 
 def letter(number: int) -> str:
@@ -28,7 +30,8 @@ def letter(number: int) -> str:
 def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) -> Table:
     """A row for each player in the first role, a column for each one in the second.
 
-    With another number of roles there is a row for each seating.
+    With another number of roles there is a row for each seating.  Where there are so many columns
+    that intervals have no room, there are none: the file has them.
     """
     if len(roles) == 2:
         table = plain_table(title=title)
@@ -36,8 +39,12 @@ def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) 
         columns = sorted({second for _, second in cells})
         for second in columns:
             table.add_column(letter(second), justify="right", no_wrap=True)
+        narrow = len(columns) > _INTERVALS
         for first in sorted({first for first, _ in cells}):
-            table.add_row(letter(first), *(_shown(cells[first, second]) for second in columns))
+            table.add_row(
+                letter(first),
+                *(_shown(cells[first, second], narrow=narrow) for second in columns),
+            )
         return table
     table = plain_table(*roles, title=title)
     table.add_column("score", justify="right", no_wrap=True)
@@ -46,11 +53,13 @@ def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) 
     return table
 
 
-def _shown(cell: Cell) -> Text:
-    if cell.scores is None:
-        return Text(MISSING)
-    value, low, high = cell.scores.unbiased
+def _shown(cell: Cell, *, narrow: bool = False) -> Text:
     mark = "" if cell.coverage.complete else "*"
+    if cell.scores is None:
+        return Text(f"{MISSING}{mark}")
+    value, low, high = cell.scores.unbiased
+    if narrow:
+        return Text(f"{value:.1f}{mark}")
     return Text.assemble(f"{value:.1f}{mark}", (f" [{low:.0f}, {high:.0f}]", "dim"))
 
 

@@ -44,8 +44,8 @@ def _panels(found: Evaluation) -> Table:
             name,
             Text.assemble((number(panel.score), "bold"), _between(scores.clemscore)),
             _with_interval(scores.unbiased),
-            f"{scores.played.value:.2f}",
-            MISSING if panel.score is None else f"{scores.quality.value:.2f}",
+            number(panel.played),
+            number(panel.quality),
         )
     return table
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 from playpen.game import Game
 from playpen.instance import Instance, InstanceError, content_hash, ready_instances
+from playpen.player import did_you_mean
 from playpen.settings import SettingsError, read_settings
 from playpen.training.config import ConfigError
 
@@ -100,9 +101,16 @@ class HeldOut:
         """
         try:
             settings = read_settings()
-            wanted: Any = settings.table(TABLE).get("files", [])
+            table = settings.table(TABLE)
         except SettingsError as error:
             raise ConfigError(str(error)) from None
+        # A guard must not be off because of a slip of the pen.
+        for known, names, where in (("files", table, f"[{TABLE}] "), (TABLE, settings.tables, "")):
+            for name in names:
+                meant = did_you_mean(name, [known])
+                if name != known and (where or "?" in meant):
+                    raise ConfigError(f"{settings.path}: {where}unknown name {name!r}{meant}")
+        wanted: Any = table.get("files", [])
         if not isinstance(wanted, list) or not all(isinstance(name, str) for name in wanted):
             raise ConfigError(f'{settings.path}: [{TABLE}] files = ["FILE", ...] is expected')
         return cls([*(Path(name) for name in files), *(settings.path.parent / n for n in wanted)])
