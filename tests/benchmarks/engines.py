@@ -1,6 +1,6 @@
 """Play that is bound by a model: against clemcore 3.7.2, and against the engine alone.
 
-The same conversations of four turns, greedy, on the same weights, in turns:
+The same conversations of four turns, on the same weights, in float32, alternately:
 
 * ``hf:`` with its default options, against clemcore's batchwise runner with its Hugging Face
   backend, 32 rows a batch on both sides;
@@ -9,11 +9,22 @@ The same conversations of four turns, greedy, on the same weights, in turns:
 * ``openai:`` against clemcore's OpenAI-compatible backend, on the same vLLM server (needs what
   ``make test-vllm`` installs; skipped without).
 
-Every reply is as long as its limit: the weights are changed so that the ids that end a turn are
-never the most probable ones.  So both sides do the same work, and clemcore's batches never wait
-for their longest reply, as they would have to in real games.  All prompts differ from their first
-words on; what can be shared is the template's system message, where it has one.  torch computes
-with one thread on both sides (clemcore's backend allows no other number).
+Replies end in two ways:
+
+* *as the model likes*: sampled at temperature 0.7 with nothing cut off, until the model ends its
+  turn, or after 64 tokens.  The models are as they are, SmolLM2-135M-Instruct and the random one of
+  the tests.  The two sides draw different numbers, so what is compared is tokens per second; how
+  many tokens a reply had is shown for both.
+* *at the limit*: greedy, 16 tokens each; the weights are changed so that the ids that end a turn
+  are never the most probable ones.  Both sides do the same work, token by token, and clemcore's
+  batches never wait for their longest reply, as they would have to in real games.
+
+These settings were chosen before they were measured; but the conversations of SmolLM2 were 16,
+and became 12 afterwards, so that everything ends within about eight minutes.  So few sampled
+replies are not equally long on both sides: tokens per second favour the side with the longer ones,
+replies per second the other one; both ratios are shown.  All prompts differ from their first words
+on; what can be shared is the template's system message, where it has one.  torch computes with one
+thread on both sides (clemcore's backend allows no other number).
 
 ``python tests/benchmarks/engines.py [tiny] [smollm] [server]``
 """
@@ -25,6 +36,8 @@ import gc
 import json
 import os
 import random
+import re
+import shutil
 import signal
 import socket
 import statistics
@@ -34,9 +47,10 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
+from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain
 from pathlib import Path
@@ -48,6 +62,7 @@ from rich.console import Console
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 
+from tests.benchmarks.clemcore_side.served import generated
 from tests.smollm import fetch_smollm
 from tests.vllm.small_models import save_small_model
 
@@ -64,13 +79,16 @@ CLEMCORE = REPOSITORY / ".venv-clemcore" / "bin" / "python"
 VLLM = REPOSITORY / ".venv-vllm" / "bin" / "python"
 BATCH = 32
 POSITIONS = 4096
+END = "<|im_end|>"
+"""What ends a turn, by the chat templates of all models here."""
 
 QUESTION = (
     "This is game number {number}, and the secret word begins with {letter}. Another player "
     "describes it to you, without using the word itself or any word that is derived from it. "
     "After each description you answer with one guess, and then you learn whether it was right. "
     "You lose if you have not found the word after four guesses. Here is the first description: "
-    "it is something that people in town {number} use nearly every day. What is your guess?"
+    "it is something that people in town {number} use nearly every day. Answer with one short "
+    "sentence. What is your guess?"
 )
 ANSWERS = (
     "No, that is not the word. It is smaller than a house, and most are made in a factory.",
@@ -93,14 +111,36 @@ class Talk(Game):
 
 
 class Setting(NamedTuple):
-    """A model and how much is played with it."""
+    """A model and what is played with it.
+
+    Attributes:
+        name: of the model.
+        model: its directory.
+        ends: whether replies end as the model likes, or all at the limit.
+        new_tokens: the limit of a reply.
+        conversations: how many.
+        rounds: how often both sides play them.
+    """
 
     name: str
     model: Path
-    end: str
+    ends: bool
     new_tokens: int
     conversations: int
     rounds: int
+
+    @property
+    def temperature(self) -> float:
+        """At which replies are sampled."""
+        return 0.7 if self.ends else 0.0
+
+    @property
+    def options(self) -> str:
+        """Of a player's spec."""
+        return f"max_new_tokens={self.new_tokens}&temperature={self.temperature}"
+
+    def __str__(self) -> str:
+        return f"{self.name}, {'own ends' if self.ends else f'all {self.new_tokens} tokens'}"
 
 
 @dataclass(frozen=True)
@@ -110,7 +150,7 @@ class Held:
     Attributes:
         cpu_seconds: of the process that plays.
         wall_seconds: as a clock has it.
-        sampled: tokens that the model sampled, over all replies.
+        sampled: tokens of all replies, those that end a turn included.
         read: ids that the model read, padding and the sampled ones included.
         passes: how often the model was run.
         talks: the replies of each conversation.
@@ -139,7 +179,17 @@ def our_instances(setting: Setting) -> list[Instance]:
     return [Instance("talk", Experiment("all", {}), data) for data in instances(setting)]
 
 
-# --- models whose turns end at the limit only ----------------------------------------------------
+# --- models --------------------------------------------------------------------------------------
+
+
+def uncut(source: Path, target: Path) -> Path:
+    """A copy of a checkpoint whose own generation configuration cuts nothing off."""
+    shutil.copytree(source, target)
+    config = transformers.GenerationConfig.from_pretrained(target)
+    config.top_k, config.top_p = 0, 1.0
+    config.do_sample = True
+    config.save_pretrained(target)
+    return target
 
 
 def never_ending(source: Path, target: Path) -> Path:
@@ -149,7 +199,7 @@ def never_ending(source: Path, target: Path) -> Path:
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    ends = tokenizer.convert_tokens_to_ids(["<|im_end|>", tokenizer.eos_token])
+    ends = tokenizer.convert_tokens_to_ids([END, tokenizer.eos_token])
     head = model.get_output_embeddings()
     weight = head.weight.detach().clone()  # no longer the input's, where they were shared
     weight[ends] = 0
@@ -160,15 +210,22 @@ def never_ending(source: Path, target: Path) -> Path:
     return target
 
 
-def tiny(folder: Path) -> Setting:
+def tiny(folder: Path) -> list[Setting]:
     source = save_small_model(folder / "tiny-source", positions=POSITIONS)
-    model = never_ending(source, folder / "tiny")
-    return Setting("tiny, 2 x 64", model, "<|im_end|>", 16, 32, 5)
+    name = "tiny, 2 x 64"
+    return [
+        Setting(name, uncut(source, folder / "tiny"), True, 64, 32, 3),
+        Setting(name, never_ending(source, folder / "tiny-endless"), False, 16, 32, 3),
+    ]
 
 
-def smollm(folder: Path) -> Setting:
-    model = never_ending(fetch_smollm(), folder / "smollm")
-    return Setting("SmolLM2-135M", model, "<|im_end|>", 16, 32, 3)
+def smollm(folder: Path) -> list[Setting]:
+    source = fetch_smollm()
+    name = "SmolLM2-135M"
+    return [
+        Setting(name, uncut(source, folder / "smollm"), True, 64, 12, 1),
+        Setting(name, never_ending(source, folder / "smollm-endless"), False, 16, 12, 1),
+    ]
 
 
 # --- our side ------------------------------------------------------------------------------------
@@ -197,7 +254,7 @@ def texts(episodes: Sequence[Episode]) -> list[list[str]]:
 @contextmanager
 def loaded(setting: Setting) -> Iterator[tuple[Any, Engine]]:
     """A player with a freshly loaded engine that has computed something before."""
-    player: Any = make_player(f"hf:{setting.model}?max_new_tokens={setting.new_tokens}")
+    player: Any = make_player(f"hf:{setting.model}?{setting.options}")
     player.seat(Talk(), "speaker")
     engine: Engine = player._loaded[0]
     first = Request([5, 6, 7], 2, frozenset(), 0.0, 1.0, 0, BATCH, random.Random(0))
@@ -217,7 +274,8 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
 
         def noted(request: Request) -> Future[None]:
             # As many tasks as there are episodes: each plays one.
-            talks.setdefault(asyncio.current_task(), []).append(request)
+            again = replace(request, chance=copy(request.chance))
+            talks.setdefault(asyncio.current_task(), []).append(again)
             return submit(request)
 
         engine.submit = noted  # type: ignore[method-assign]
@@ -225,13 +283,17 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
         episodes = play(Talk(), player, our_instances(setting))
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         del engine.submit
-    sampled, read = sum(rows for rows, _ in shapes), sum(rows * ids for rows, ids in shapes)
+    read = sum(rows * ids for rows, ids in shapes)
+    sampled = sum(said.reply.completion_tokens or 0 for e in episodes for said in e.replies())
     return Held(cpu, wall, sampled, read, len(shapes), texts(episodes)), list(talks.values())
 
 
 def raw(setting: Setting, talks: Sequence[Sequence[Request]]) -> tuple[Held, int]:
     """Give the engine the same requests; also how many of them are answered as before."""
-    asked = [[replace(r, sampled=[], logprobs=[], done=Future()) for r in talk] for talk in talks]
+    asked = [
+        [replace(r, chance=copy(r.chance), sampled=[], logprobs=[], done=Future()) for r in talk]
+        for talk in talks
+    ]
     with loaded(setting) as (_, engine), counted(engine.model) as shapes:
 
         def send(talk: list[Request], number: int) -> None:
@@ -246,8 +308,9 @@ def raw(setting: Setting, talks: Sequence[Sequence[Request]]) -> tuple[Held, int
             talk[-1].done.result()
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     pairs = zip(chain.from_iterable(asked), chain.from_iterable(talks), strict=True)
-    same = sum(new.sampled == before.sampled for new, before in pairs)
-    sampled, read = sum(rows for rows, _ in shapes), sum(rows * ids for rows, ids in shapes)
+    same = sum(1 for new, before in pairs if new.sampled == before.sampled)
+    read = sum(rows * ids for rows, ids in shapes)
+    sampled = sum(len(request.sampled) for request in chain.from_iterable(asked))
     return Held(cpu, wall, sampled, read, len(shapes), []), same
 
 
@@ -262,27 +325,31 @@ def clemcore_python() -> Path:
     return CLEMCORE
 
 
-def theirs(setting: Setting, folder: Path, url: str | None = None) -> Held:
-    """Hold the conversations with clemcore: with its Hugging Face backend, or with a server."""
+@contextmanager
+def theirs(setting: Setting, folder: Path, root: str | None = None) -> Iterator[Callable[[], Held]]:
+    """What holds the conversations with clemcore: with its Hugging Face backend, or a server."""
+    folder.mkdir()
     model: dict[str, Any] = {"model_name": "bench"}
-    if url is None:
+    if root is None:
         model |= {
             "backend": "huggingface_local",
             "huggingface_id": str(setting.model),
             "model_config": {
                 "premade_chat_template": True,
-                "eos_to_cull": setting.end.replace("|", r"\|"),
+                "eos_to_cull": re.escape(END),
                 "padding_side": "left",
             },
         }
     else:
         model |= {"backend": "openai_compatible", "model_id": "bench", "model_config": {}}
-        key = {"openai_compatible": {"api_key": "none", "base_url": url}}
+        key = {"openai_compatible": {"api_key": "none", "base_url": f"{root}/v1"}}
         (folder / "key.json").write_text(json.dumps(key), encoding="utf-8")
     (folder / "model_registry.json").write_text(json.dumps([model]), encoding="utf-8")
     work = {
         "model": "bench",
         "new_tokens": setting.new_tokens,
+        "temperature": setting.temperature,
+        "metrics": root and f"{root}/metrics",
         "batch_size": BATCH,
         "instances": instances(setting),
     }
@@ -293,34 +360,75 @@ def theirs(setting: Setting, folder: Path, url: str | None = None) -> Held:
         "--input",
         "talks.json",
     ]
-    if url is None:
+    if root is None:
         # clemcore does not bring torch along: it borrows ours, and with it the same kernels.
         command += ["--packages", Path(torch.__file__).parent.parent]
-    done = subprocess.run(command, cwd=folder, capture_output=True, text=True)
-    if done.returncode:
-        raise SystemExit(f"the clemcore side failed:\n{done.stderr[-3000:]}")
-    return Held(**json.loads(done.stdout.splitlines()[-1]))
+    errors = folder / "errors.txt"
+    with (
+        errors.open("wb") as error,
+        subprocess.Popen(
+            command,
+            cwd=folder,
+            text=True,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=error,
+        ) as process,
+    ):
+        asked, said = process.stdin, process.stdout
+        assert asked is not None and said is not None
+
+        def hold() -> Held:
+            asked.write("again\n")
+            asked.flush()
+            for line in said:
+                if line.startswith("{"):
+                    return Held(**json.loads(line))
+            raise SystemExit(f"the clemcore side failed:\n{errors.read_text()[-3000:]}")
+
+        try:
+            yield hold
+        finally:
+            asked.close()
 
 
 # --- a server ------------------------------------------------------------------------------------
 
 
+class Server(NamedTuple):
+    """A server that has been started.
+
+    Attributes:
+        root: its root URL.
+        process: its process.
+        log: what it says.
+    """
+
+    root: str
+    process: subprocess.Popen[bytes]
+    log: Path
+
+    def wait(self) -> None:
+        """Wait until it answers."""
+        while self.process.poll() is None:
+            with suppress(urllib.error.URLError, ConnectionError):
+                urllib.request.urlopen(f"{self.root}/health", timeout=5).close()
+                return
+            time.sleep(0.5)
+        raise SystemExit(f"vLLM's server ended:\n{self.log.read_text()[-3000:]}")
+
+
 @contextmanager
-def served(setting: Setting, log: Path) -> Iterator[str]:
-    """vLLM's server with a model, until the end of the block; gives its root URL."""
+def started(model: Path, log: Path) -> Iterator[Server]:
+    """vLLM's server with a model, until the end of the block."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
     # What `vllm serve` starts; that command itself looks for a distribution of the name vllm, which
     # the one for CPUs is not.
-    command: list[str | Path] = [
-        VLLM,
-        "-m",
-        "vllm.entrypoints.openai.api_server",
-        "--model",
-        setting.model,
-    ]
-    command += ["--served-model-name", "bench", "--host", "127.0.0.1", "--port", str(port)]
+    command: list[str | Path] = [VLLM, "-m", "vllm.entrypoints.openai.api_server"]
+    command += ["--model", model, "--served-model-name", "bench"]
+    command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048"]
     environment = os.environ | {
         "VLLM_NO_USAGE_STATS": "1",
@@ -333,33 +441,16 @@ def served(setting: Setting, log: Path) -> Iterator[str]:
         log.open("wb") as output,
         subprocess.Popen(
             command, env=environment, stdout=output, stderr=output, start_new_session=True
-        ) as server,
+        ) as process,
     ):
-        root = f"http://127.0.0.1:{port}"
         try:
-            while True:
-                if server.poll() is not None:
-                    raise SystemExit(f"vLLM's server ended:\n{log.read_text()[-3000:]}")
-                with suppress(urllib.error.URLError, ConnectionError):
-                    urllib.request.urlopen(f"{root}/health", timeout=5).close()
-                    break
-                time.sleep(0.5)
-            yield root
+            yield Server(f"http://127.0.0.1:{port}", process, log)
         finally:
-            server.send_signal(signal.SIGTERM)
+            process.send_signal(signal.SIGTERM)
             with suppress(subprocess.TimeoutExpired):
-                server.wait(timeout=30)
+                process.wait(timeout=30)
             with suppress(ProcessLookupError):
-                os.killpg(server.pid, signal.SIGKILL)
-
-
-def generated(root: str) -> int:
-    """How many tokens the server has sampled since it was started."""
-    with urllib.request.urlopen(f"{root}/metrics", timeout=30) as answer:
-        for line in answer.read().decode().splitlines():
-            if line.startswith("vllm:generation_tokens_total"):
-                return int(float(line.split()[-1]))
-    raise SystemExit("the server's /metrics has no vllm:generation_tokens_total")
+                os.killpg(process.pid, signal.SIGKILL)
 
 
 def forget(root: str) -> None:
@@ -370,119 +461,188 @@ def forget(root: str) -> None:
 
 def ours_served(setting: Setting, root: str) -> Held:
     """Hold the conversations as games with an ``openai:`` player."""
-    player = make_player(f"openai:bench?base_url={root}/v1&max_new_tokens={setting.new_tokens}")
+    # clemcore sends no seed either, and on a CPU vLLM 0.32 crashes over one with sampled requests.
+    player = make_player(f"openai:bench?base_url={root}/v1&seed=false&{setting.options}")
     player.seat(Talk(), "speaker")
     forget(root)
-    before = generated(root)
+    before = generated(f"{root}/metrics")
     wall, cpu = time.perf_counter(), time.process_time()
     episodes = play(Talk(), player, our_instances(setting))
     cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
     asyncio.run(player.close())
-    return Held(cpu, wall, generated(root) - before, 0, 0, texts(episodes))
+    return Held(cpu, wall, generated(f"{root}/metrics") - before, 0, 0, texts(episodes))
 
 
-def theirs_served(setting: Setting, folder: Path, root: str) -> Held:
-    """Hold them with clemcore, whose count of tokens includes one reply before the clock runs."""
-    forget(root)
-    before = generated(root)
-    held = theirs(setting, folder, f"{root}/v1")
-    return replace(held, sampled=generated(root) - before - setting.new_tokens)
+# --- comparing -----------------------------------------------------------------------------------
 
 
-# --- tables --------------------------------------------------------------------------------------
+class Rates(NamedTuple):
+    """Tokens per second of CPU time and of wall time, those of the middle round.
+
+    Attributes:
+        cpu: of the process that plays.
+        wall: as a clock has it.
+        length: mean tokens of a reply, over all rounds.
+    """
+
+    cpu: float
+    wall: float
+    length: float
 
 
-def median(runs: Sequence[Held], seconds: str) -> float:
-    """Tokens a second of the middle run."""
-    return float(statistics.median(run.sampled / getattr(run, seconds) for run in runs))
-
-
-def check(setting: Setting, mine: Held, other: Held) -> str:
-    """How many replies are the same on both sides.
+def rates(runs: Sequence[Held], setting: Setting) -> Rates:
+    """The rates of one side.
 
     Raises:
-        SystemExit: the two sides have not done the same work.
+        SystemExit: it has not played what it should have.
     """
     turns = 1 + len(ANSWERS)
-    for name, held in (("Playpen", mine), ("clemcore", other)):
-        lengths = [len(talk) for talk in held.talks]
-        tokens = setting.conversations * turns * setting.new_tokens
-        if lengths != [turns] * setting.conversations or held.sampled != tokens:
+    replies = setting.conversations * turns
+    for run in runs:
+        lengths = [len(talk) for talk in run.talks]
+        complete = lengths == [turns] * setting.conversations
+        if not complete or (not setting.ends and run.sampled != replies * setting.new_tokens):
             raise SystemExit(
-                f"{setting.name}, {name}: {sum(lengths)} replies of {held.sampled} tokens "
-                f"instead of {setting.conversations * turns} of {tokens}"
+                f"{setting}: {sum(lengths)} of {replies} replies, {run.sampled} tokens"
             )
-    said = list(zip(chain.from_iterable(mine.talks), chain.from_iterable(other.talks), strict=True))
+    return Rates(
+        statistics.median(run.sampled / run.cpu_seconds for run in runs),
+        statistics.median(run.sampled / run.wall_seconds for run in runs),
+        statistics.mean(run.sampled for run in runs) / replies,
+    )
+
+
+def agreeing(one: Held, other: Held) -> str:
+    """How many replies are the same on both sides."""
+    said = list(zip(chain.from_iterable(one.talks), chain.from_iterable(other.talks), strict=True))
     return f"{100 * sum(a == b for a, b in said) / len(said):.0f} %"
 
 
-def measure_hf(setting: Setting, folder: Path, against: Any, alone: Any) -> None:
-    """Measure a model in this process and add a row to both tables."""
+class Tables:
+    """The three comparisons, as tables for people and as figures."""
+
+    def __init__(self) -> None:
+        compared = ("talks", "tokens a reply", "clemcore's", "Playpen", "clemcore")
+        self.against = right(
+            "replies", *compared, "ratio", "of replies", "wall ratio", "ids read", "clemcore's "
+        )
+        self.alone = right(
+            "replies", "same", "passes", "in games", "alone", "% of CPU", "% of wall"
+        )
+        self.server = right("replies", *compared, "ratio", "CPU of ours", "clemcore's ")
+        self.figures: dict[str, dict[str, float]] = {}
+
+    def note(self, name: str, ratios: dict[str, float]) -> list[str]:
+        """Keep figures; what a table shows of them."""
+        self.figures[name] = {key: round(ratio, 3) for key, ratio in ratios.items()}
+        return [f"{ratio:.2f}" for ratio in ratios.values()]
+
+    def print(self) -> None:
+        """Print what there is."""
+        console = Console(width=140)
+        for table, title in (
+            (self.against, "hf: against clemcore, tokens per CPU second (target: 3x)"),
+            (self.alone, "hf: against its engine alone, tokens per CPU second (target: 90 %)"),
+            (self.server, "openai: against clemcore, one vLLM server, tokens/s (target: 8x)"),
+        ):
+            if table.row_count:
+                console.print(f"\n{title}", highlight=False)
+                console.print(table)
+        print(json.dumps(self.figures))
+
+
+def measure_hf(setting: Setting, folder: Path, tables: Tables) -> None:
+    """Measure a model in this process and add a row to two tables."""
     mine, other, engine = [], [], []
-    for number in range(setting.rounds):
-        held, talks = ours(setting)
-        mine.append(held)
-        bare, same = raw(setting, talks)
-        engine.append(bare)
-        other.append(theirs(setting, folder))
-        show(f"{setting.name}, round {number + 1}", ours=held, engine=bare, clemcore=other[-1])
-    agreeing = check(setting, mine[-1], other[-1])
-    cpu, wall = (
-        [median(runs, seconds) for runs in (mine, other, engine)]
-        for seconds in ("cpu_seconds", "wall_seconds")
-    )
-    against.add_row(
-        setting.name,
-        f"{mine[-1].sampled:,}",
+    with theirs(setting, folder / f"clemcore, {setting}") as hold:
+        for number in range(setting.rounds):
+            held, talks = ours(setting)
+            mine.append(held)
+            bare, same = raw(setting, talks)
+            engine.append(replace(bare, talks=held.talks))
+            other.append(hold())
+            show(f"{setting}, round {number + 1}", ours=held, engine=bare, clemcore=other[-1])
+    fast, slow, bare_rates = (rates(runs, setting) for runs in (mine, other, engine))
+    tables.against.add_row(
+        str(setting),
+        str(setting.conversations),
+        f"{fast.length:.1f}",
+        f"{slow.length:.1f}",
+        f"{fast.cpu:,.1f}",
+        f"{slow.cpu:,.1f}",
+        *tables.note(
+            f"hf, {setting}",
+            {
+                "cpu": fast.cpu / slow.cpu,
+                "replies": fast.cpu / fast.length / (slow.cpu / slow.length),
+                "wall": fast.wall / slow.wall,
+            },
+        ),
         f"{mine[-1].read:,}",
         f"{other[-1].read:,}",
-        agreeing,
-        f"{cpu[0]:,.1f}",
-        f"{cpu[1]:,.1f}",
-        f"{cpu[0] / cpu[1]:.2f}",
-        f"{wall[0] / wall[1]:.2f}",
     )
-    alone.add_row(
-        setting.name,
+    shares = {
+        "cpu": 100 * fast.cpu / bare_rates.cpu,
+        "wall": 100 * fast.wall / bare_rates.wall,
+    }
+    tables.alone.add_row(
+        str(setting),
         f"{same} of {sum(map(len, talks))}",
         f"{mine[-1].passes} / {engine[-1].passes}",
-        f"{cpu[0]:,.1f}",
-        f"{cpu[2]:,.1f}",
-        f"{100 * cpu[0] / cpu[2]:.1f}",
-        f"{100 * wall[0] / wall[2]:.1f}",
+        f"{fast.cpu:,.1f}",
+        f"{bare_rates.cpu:,.1f}",
+        *tables.note(f"engine alone, {setting}", shares),
     )
+    if not setting.ends:
+        show_line(f"{setting}: {agreeing(mine[-1], other[-1])} of the replies as clemcore's")
 
 
-def measure_server(settings: Sequence[Setting], folder: Path, table: Any) -> None:
-    """Measure both sides on one server; add a row to the table for each setting of its model."""
-    with served(settings[0], folder / "server.log") as root:
-        ours_served(settings[0]._replace(conversations=2), root)  # what comes first is slower
-        for setting in settings:
+def measure_servers(settings: Sequence[Setting], folder: Path, tables: Tables) -> None:
+    """Measure both sides, each setting's model on a server of its own; add rows to the table."""
+    with ExitStack() as stack:
+        servers = [
+            stack.enter_context(started(setting.model, folder / f"server-{number}.log"))
+            for number, setting in enumerate(settings)
+        ]
+        for server in servers:
+            server.wait()
+        for setting, server in zip(settings, servers, strict=True):
+            root = server.root
+            ours_served(setting._replace(conversations=2), root)  # what comes first is slower
             mine, other = [], []
-            for number in range(setting.rounds):
-                mine.append(ours_served(setting, root))
-                other.append(theirs_served(setting, folder, root))
-                title = f"{setting.name}, server, round {number + 1}"
-                show(title, ours=mine[-1], clemcore=other[-1])
-            fast, slow = (median(runs, "wall_seconds") for runs in (mine, other))
-            table.add_row(
-                setting.name,
+            with theirs(setting, folder / f"clemcore, server, {setting}", root) as hold:
+                for number in range(setting.rounds):
+                    mine.append(ours_served(setting, root))
+                    forget(root)
+                    other.append(hold())
+                    title = f"{setting}, server, round {number + 1}"
+                    show(title, ours=mine[-1], clemcore=other[-1])
+            fast, slow = (rates(runs, setting) for runs in (mine, other))
+            tables.server.add_row(
+                str(setting),
                 str(setting.conversations),
-                str(setting.new_tokens),
-                check(setting, mine[-1], other[-1]),
-                f"{fast:,.1f}",
-                f"{slow:,.1f}",
-                f"{fast / slow:.2f}",
+                f"{fast.length:.1f}",
+                f"{slow.length:.1f}",
+                f"{fast.wall:,.1f}",
+                f"{slow.wall:,.1f}",
+                *tables.note(f"openai, {setting}", {"wall": fast.wall / slow.wall}),
+                f"{statistics.median(run.cpu_seconds for run in mine):.2f} s",
+                f"{statistics.median(run.cpu_seconds for run in other):.2f} s",
             )
 
 
 def show(title: str, **runs: Held) -> None:
     """One line about a round, as it ends."""
     figures = ", ".join(
-        f"{name} {held.cpu_seconds:.1f} s of CPU, {held.wall_seconds:.1f} s"
+        f"{name} {held.sampled} tokens, {held.cpu_seconds:.1f} s of CPU, {held.wall_seconds:.1f} s"
         for name, held in runs.items()
     )
-    Console(stderr=True).print(f"{title}: {figures}", highlight=False)
+    show_line(f"{title}: {figures}")
+
+
+def show_line(line: str) -> None:
+    """A line that does not belong to the tables."""
+    Console(stderr=True, soft_wrap=True).print(line, highlight=False)
 
 
 def right(first: str, *columns: str) -> Any:
@@ -497,30 +657,22 @@ def main(wanted: list[str]) -> None:
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    console = Console()
-    rate = ("Playpen", "clemcore", "ratio")
-    against = right("model", "tokens", "ids read", "clemcore's", "same", *rate, "wall")
-    alone = right("model", "same", "passes", "in games", "alone", "% of CPU", "% of wall")
-    server = right("model", "talks", "reply", "same", *rate)
+    tables = Tables()
+    begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        made = {make.__name__: make for make in (tiny, smollm)}
-        for name in made:
-            if name in wanted:
-                measure_hf(made[name](folder), folder, against, alone)
-        if against.row_count:
-            console.print("hf: against clemcore, tokens per CPU second (target: 3x)")
-            console.print(against)
-            console.print("\nhf: against its engine alone, tokens per CPU second (target: 90 %)")
-            console.print(alone)
+        small = tiny(folder) if {"tiny", "server"} & set(wanted) else []
+        large = smollm(folder) if "smollm" in wanted else []
+        for setting in [*(small if "tiny" in wanted else []), *large]:
+            measure_hf(setting, folder, tables)
         if "server" in wanted and VLLM.exists():
-            short = tiny(folder)
-            many = short._replace(new_tokens=100, conversations=DEFAULT_CONCURRENCY, rounds=3)
-            measure_server([short, many], folder, server)
-            console.print("\nopenai: against clemcore, one vLLM server, tokens/s (target: 8x)")
-            console.print(server)
+            ending, endless = small
+            ending = ending._replace(conversations=DEFAULT_CONCURRENCY, rounds=3)
+            measure_servers([ending, endless], folder, tables)
         elif "server" in wanted:
-            console.print(f"\nSkipped: the vLLM server. There is no {VLLM}; run: make test-vllm")
+            show_line(f"Skipped: the vLLM server. There is no {VLLM}; run: make test-vllm")
+    tables.print()
+    show_line(f"{time.perf_counter() - begin:.0f} seconds")
 
 
 if __name__ == "__main__":

@@ -1,5 +1,7 @@
 """Hold conversations with a model through clemcore, as ``clem run -b N`` does, and time them.
 
+The model is loaded once; then each line on the standard input has all conversations held anew.
+
 To be run by the interpreter of an environment that has clemcore 3.7.2; see README.md.  The working
 directory holds the ``model_registry.json`` (and for a server the ``key.json``) that clemcore reads.
 """
@@ -15,6 +17,8 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
+
+from served import generated
 
 HERE = Path(__file__).resolve().parent
 
@@ -97,36 +101,59 @@ class TalkBenchmark(GameBenchmark):
         return TalkMaster(self.game_spec, experiment, player_models, self.talks)
 
 
+class Passes:
+    """What is done with a model that is in this process.
+
+    Attributes:
+        shapes: rows and ids of each pass.
+        sampled: tokens of all replies, the id that ends a turn included.
+    """
+
+    def __init__(self) -> None:
+        self.shapes: list[Sequence[int]] = []
+        self.sampled = 0
+
+
 @contextlib.contextmanager
-def counted(model: Model) -> Iterator[list[Sequence[int]]]:
-    """Note rows and ids of each pass of a model that is in this process."""
-    shapes: list[Sequence[int]] = []
+def counted(model: Model) -> Iterator[Passes]:
+    """Note what is done with a model; nothing is, if it is on a server."""
+    passes = Passes()
     inner = getattr(model, "model", None)
     if inner is None:
-        yield shapes
+        yield passes
         return
     handle = inner.register_forward_pre_hook(
-        lambda module, args, named: shapes.append(tuple(named["input_ids"].shape)),
+        lambda module, args, named: passes.shapes.append(tuple(named["input_ids"].shape)),
         with_kwargs=True,
     )
+    generate = inner.generate
+    configured = inner.generation_config.eos_token_id
+    stops = set(configured if isinstance(configured, list) else [configured])
+
+    def counting(ids: Any, **options: Any) -> Any:
+        output = generate(ids, **options)
+        for row in output.sequences[:, ids.shape[1] :].tolist():
+            # After the end of a row come ids that let it wait for the others.
+            ends = (place for place, token in enumerate(row, start=1) if token in stops)
+            passes.sampled += next(ends, len(row))
+        return output
+
+    inner.generate = counting
     try:
-        yield shapes
+        yield passes
     finally:
+        del inner.generate
         handle.remove()
 
 
-def main() -> int:
-    """Hold the conversations of the input file and print the measurement."""
-    work = json.loads(OPTIONS.input.read_text(encoding="utf-8"))
-    sampling = {"temperature": 0.0, "max_tokens": work["new_tokens"]}
-    models = backends.load_models([ModelSpec.from_name(work["model"])], sampling)
-    models[0].generate_response([{"role": "user", "content": "What comes first is slower."}])
+def hold(work: dict[str, Any], models: list[Model]) -> dict[str, Any]:
+    """Hold all conversations once; returns the measurement."""
     benchmark = TalkBenchmark(GameSpec(game_name="talk", game_path=str(HERE), players=1))
     experiment = {"name": "all", "game_instances": work["instances"]}
     instances = GameInstances("talk", to_rows("talk", {"experiments": [experiment]}))
+    before = generated(work["metrics"]) if work["metrics"] else 0
     gc.collect()
-
-    with counted(models[0]) as shapes:
+    with counted(models[0]) as passes:
         wall_start, cpu_start = time.perf_counter(), time.process_time()
         dispatch.run(
             benchmark,
@@ -137,16 +164,24 @@ def main() -> int:
         )
         cpu_seconds = time.process_time() - cpu_start
         wall_seconds = time.perf_counter() - wall_start
-
-    measurement = {
+    return {
         "cpu_seconds": cpu_seconds,
         "wall_seconds": wall_seconds,
-        "sampled": sum(rows for rows, _ in shapes),
-        "read": sum(rows * ids for rows, ids in shapes),
-        "passes": len(shapes),
+        "sampled": generated(work["metrics"]) - before if work["metrics"] else passes.sampled,
+        "read": sum(rows * ids for rows, ids in passes.shapes),
+        "passes": len(passes.shapes),
         "talks": [benchmark.talks[instance["game_id"]] for instance in work["instances"]],
     }
-    print(json.dumps(measurement))
+
+
+def main() -> int:
+    """Load the model, and print a measurement for each line that comes in."""
+    work = json.loads(OPTIONS.input.read_text(encoding="utf-8"))
+    sampling = {"temperature": work["temperature"], "max_tokens": work["new_tokens"]}
+    models = backends.load_models([ModelSpec.from_name(work["model"])], sampling)
+    models[0].generate_response([{"role": "user", "content": "What comes first is slower."}])
+    for _ in sys.stdin:
+        print(json.dumps(hold(work, models)), flush=True)
     return 0
 
 

@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, InvalidStateError
 from dataclasses import dataclass, field
+from functools import partial
 from queue import Empty, SimpleQueue
 from typing import Any, NamedTuple, TypeVar
 
@@ -25,7 +26,9 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from playpen.player import PlayerError
+from playpen.players.grouped_attention import grouped
 from playpen.players.kept_states import NOTHING, Beginnings, KeptStates, Known, Weights, recall
+from playpen.players.row_states import RowStates
 from playpen.rollout import Breath
 
 ResultT = TypeVar("ResultT")
@@ -317,15 +320,15 @@ class _Batch:
         # by the mask); other kinds of memory (linear attention) stay as they are from start to end.
         kinds = {type(layer) for layer in DynamicCache(config=model.config).layers}
         self._flexible = kinds <= {DynamicLayer, DynamicSlidingWindowLayer}
-        self._cache = self._new_cache()
+        self._cache = self._empty()
         # An adapter's forward passes on whatever it gets and names none of it.
         base: Any = getattr(model, "get_base_model", lambda: model)
         inner = base()
         keeps = "logits_to_keep" in inspect.signature(inner.forward).parameters
         self._last_only = {"logits_to_keep": 1} if keeps else {}
 
-    def _new_cache(self) -> DynamicCache:
-        return DynamicCache() if self._flexible else DynamicCache(config=self._model.config)
+    def _empty(self) -> DynamicCache:
+        return RowStates() if self._flexible else DynamicCache(config=self._model.config)
 
     def serve(self, waiting: deque[Request], name: str) -> None:
         """Let in who can join, and sample one token for every row.
@@ -365,17 +368,15 @@ class _Batch:
         if self._weights is not None and self._kept.outdated(self._weights.mark()):
             for row in self.rows:  # in part of the old weights
                 row.kept_tokens = 0
-        caches = [self._cache] if self.rows else []
         while rows:
             now, awaited = self._choose(rows)
             cache = self._read(now)
             for number, row in enumerate(now):
                 if row in awaited:
                     self._keep(row.ids, cache, number, row.kept_tokens)
-            caches.append(cache)
+            self._take_in(cache)
             self.rows += now
             rows = [row for row in rows if row not in now]
-        self._cache = self._merged(caches)
         self._drop_finished()
 
     def _choose(self, rows: list[Request]) -> tuple[list[Request], set[Request]]:
@@ -415,7 +416,7 @@ class _Batch:
                 pad + list(range(start, len(row.ids)))
                 for pad, start, row in zip(padding, starts, rows, strict=True)
             ]
-            cache = self._new_cache()
+            cache = DynamicCache() if self._flexible else self._empty()
             if any(starts):
                 cache = recall([Known(n, k.states) for n, k in zip(starts, found, strict=True)])
             self._advance(rows, cache, ids, positions, max(starts) + new)
@@ -450,8 +451,9 @@ class _Batch:
         width = self._cache.get_seq_length()
 
         def advance() -> None:
-            if self._cache.get_seq_length() > width:  # a first attempt has filled some layers
-                self._trim(slice(width))
+            # A first attempt has filled some layers.
+            if isinstance(self._cache, RowStates) and self._cache.get_seq_length() > width:
+                self._cache.narrow(slice(width))
             self._advance(self.rows, self._cache, ids, positions, width + 1)
 
         self._with_room(advance)
@@ -471,36 +473,28 @@ class _Batch:
         """
         lengths = torch.tensor([positions_of_row[-1] + 1 for positions_of_row in positions])
         mask = torch.arange(width) >= width - lengths[:, None]
-        output = self._model(
-            input_ids=torch.tensor(ids, device=self._device),
-            attention_mask=mask.long().to(self._device),
-            position_ids=torch.tensor(positions, device=self._device),
-            past_key_values=cache,
-            use_cache=True,
-            **self._last_only,
-        )
+        with grouped(self._model):
+            output = self._model(
+                input_ids=torch.tensor(ids, device=self._device),
+                attention_mask=mask.long().to(self._device),
+                position_ids=torch.tensor(positions, device=self._device),
+                past_key_values=cache,
+                use_cache=True,
+                **self._last_only,
+            )
         tokens, logprobs = sample(output.logits[:, -1].float(), rows)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
             if not row.complete:  # rows that could not be dropped go on unheard
                 row.sampled.append(token)
                 row.logprobs.append(logprob)
 
-    def _merged(self, caches: list[DynamicCache]) -> DynamicCache:
-        """The first cache, with the rows of the others below its own."""
-        width = max(cache.get_seq_length() for cache in caches)
-        first, *_ = caches
-        if len(caches) == 1:
-            return first
-        layers: list[list[Any]] = [cache.layers for cache in caches]
-        for same in zip(*layers, strict=True):
-            for name in ("keys", "values"):
-                states = [getattr(layer, name) for layer in same]
-
-                def below(states: list[torch.Tensor] = states) -> torch.Tensor:
-                    return torch.cat([_widen(one, width) for one in states])
-
-                setattr(same[0], name, self._with_room(below))
-        return first
+    def _take_in(self, cache: DynamicCache) -> None:
+        """Put the rows of a cache below those that are generated already."""
+        if not isinstance(self._cache, RowStates):
+            self._cache = cache
+            return
+        for layer in range(len(cache.layers)):
+            self._with_room(partial(self._cache.add, cache, layer))
 
     def _drop_finished(self) -> None:
         for number, row in enumerate(self.rows):
@@ -509,31 +503,18 @@ class _Batch:
                     ids = [*row.ids, *row.sampled[:-1]]
                     self._keep(ids, self._cache, number, row.kept_tokens)
                 row.resolve()
-        going = [number for number, row in enumerate(self.rows) if not row.finished]
-        if not going:
+        ended = [number for number, row in enumerate(self.rows) if row.finished]
+        if len(ended) == len(self.rows):
             self.clear()
-        elif self._flexible and len(going) < len(self.rows):
-            self._cache.batch_select_indices(torch.tensor(going, device=self._device))
-            self.rows = [self.rows[number] for number in going]
+        elif ended and isinstance(self._cache, RowStates):
+            self.rows = [self.rows[number] for number in self._cache.leave(ended)]
             unused = self._cache.get_seq_length() - max(row.length for row in self.rows)
-            self._trim(slice(unused, None))
-
-    def _trim(self, columns: slice) -> None:
-        layers: list[Any] = self._cache.layers
-        for layer in layers:
-            layer.keys = layer.keys[:, :, columns]
-            layer.values = layer.values[:, :, columns]
+            self._cache.narrow(slice(unused, None))
 
     def clear(self) -> None:
         """Forget all rows."""
         self.rows = []
-        self._cache = self._new_cache()
-
-
-def _widen(states: torch.Tensor, width: int) -> torch.Tensor:
-    """Put empty columns before states of the shape (rows, heads, columns, size)."""
-    empty = width - states.shape[2]
-    return torch.nn.functional.pad(states, (0, 0, empty, 0)) if empty else states
+        self._cache = self._empty()
 
 
 class Sampled(NamedTuple):
