@@ -19,6 +19,11 @@ Replies end in two ways:
   are never the most probable ones.  Both sides do the same work, token by token, and clemcore's
   batches never wait for their longest reply, as they would have to in real games.
 
+With ``queue`` there are more conversations than rows (8 on both sides), as in an evaluation of
+hundreds of instances: a row that is free is given to the next one here, and waits for the longest
+reply of its batch there.  That part was added after the others had been measured, and its sizes
+were written down before it was run.
+
 These settings were chosen before they were measured; but the conversations of SmolLM2 were 16,
 and became 12 afterwards, so that everything ends within about eight minutes.  So few sampled
 replies are not equally long on both sides: tokens per second favour the side with the longer ones,
@@ -26,7 +31,7 @@ replies per second the other one; both ratios are shown.  All prompts differ fro
 on; what can be shared is the template's system message, where it has one.  torch computes with one
 thread on both sides (clemcore's backend allows no other number).
 
-``python tests/benchmarks/engines.py [tiny] [smollm] [server]``
+``python tests/benchmarks/engines.py [tiny] [smollm] [server] [queue]``
 """
 
 from __future__ import annotations
@@ -120,6 +125,7 @@ class Setting(NamedTuple):
         new_tokens: the limit of a reply.
         conversations: how many.
         rounds: how often both sides play them.
+        rows: of a batch, on both sides.
     """
 
     name: str
@@ -128,6 +134,7 @@ class Setting(NamedTuple):
     new_tokens: int
     conversations: int
     rounds: int
+    rows: int = BATCH
 
     @property
     def temperature(self) -> float:
@@ -140,7 +147,8 @@ class Setting(NamedTuple):
         return f"max_new_tokens={self.new_tokens}&temperature={self.temperature}"
 
     def __str__(self) -> str:
-        return f"{self.name}, {'own ends' if self.ends else f'all {self.new_tokens} tokens'}"
+        ending = "own ends" if self.ends else f"all {self.new_tokens} tokens"
+        return f"{self.name}, {ending}" + (f", {self.rows} rows" if self.rows != BATCH else "")
 
 
 @dataclass(frozen=True)
@@ -254,10 +262,10 @@ def texts(episodes: Sequence[Episode]) -> list[list[str]]:
 @contextmanager
 def loaded(setting: Setting) -> Iterator[tuple[Any, Engine]]:
     """A player with a freshly loaded engine that has computed something before."""
-    player: Any = make_player(f"hf:{setting.model}?{setting.options}")
+    player: Any = make_player(f"hf:{setting.model}?{setting.options}&batch_size={setting.rows}")
     player.seat(Talk(), "speaker")
     engine: Engine = player._loaded[0]
-    first = Request([5, 6, 7], 2, frozenset(), 0.0, 1.0, 0, BATCH, random.Random(0))
+    first = Request([5, 6, 7], 2, frozenset(), 0.0, 1.0, 0, setting.rows, random.Random(0))
     engine.submit(first).result()
     gc.collect()
     try:
@@ -350,7 +358,7 @@ def theirs(setting: Setting, folder: Path, root: str | None = None) -> Iterator[
         "new_tokens": setting.new_tokens,
         "temperature": setting.temperature,
         "metrics": root and f"{root}/metrics",
-        "batch_size": BATCH,
+        "batch_size": setting.rows,
         "instances": instances(setting),
     }
     (folder / "talks.json").write_text(json.dumps(work), encoding="utf-8")
@@ -661,9 +669,15 @@ def main(wanted: list[str]) -> None:
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        small = tiny(folder) if {"tiny", "server"} & set(wanted) else []
-        large = smollm(folder) if "smollm" in wanted else []
-        for setting in [*(small if "tiny" in wanted else []), *large]:
+        small = tiny(folder) if {"tiny", "server", "queue"} & set(wanted) else []
+        large = smollm(folder) if {"smollm", "queue"} & set(wanted) else []
+        settings = [*small * ("tiny" in wanted), *large * ("smollm" in wanted)]
+        if "queue" in wanted:
+            settings += [
+                small[0]._replace(conversations=64, rows=8),
+                large[0]._replace(conversations=20, rows=8),
+            ]
+        for setting in settings:
             measure_hf(setting, folder, tables)
         if "server" in wanted and VLLM.exists():
             ending, endless = small
@@ -676,4 +690,4 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["tiny", "smollm", "server"])
+    main(sys.argv[1:] or ["tiny", "smollm", "server", "queue"])
