@@ -7,6 +7,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import pytest
 
 from playpen.conversation import Conversation, Reply
@@ -38,9 +39,11 @@ class RecordChecks:
         config = RunConfig(episodes={material.game.name: len(plays)})
         run = Run.create(tmp_path / "run", config, [played.instance for played in plays])
         with EpisodeWriter(run) as writer:
-            for played in plays:
+            for number, played in enumerate(plays):
+                # Several players may have played one instance: a run has each unit once.
+                episode = msgspec.structs.replace(played.episode, repeat=number)
                 try:
-                    writer.append(played.episode)
+                    writer.append(episode)
                 except (TypeError, ValueError) as error:
                     fault(
                         place(material.game, played.instance),
