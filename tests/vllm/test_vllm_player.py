@@ -272,7 +272,7 @@ SCRIPT = """
 import asyncio, os, sys
 import psutil
 from playpen import Conversation, Message, make_player, play
-from tests.vllm.talks import Talk, conversation, instances
+from tests.core.model_play import Talk, conversation, instances
 
 def tell(*what):
     print(*what, flush=True)
