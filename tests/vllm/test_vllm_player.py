@@ -383,7 +383,10 @@ except KeyboardInterrupt:
         processes = [child.pid for child in parent.children(recursive=True)]
         os.killpg(running.pid, signal.SIGINT)
         said, errors = running.communicate(timeout=120)
-        assert (said, errors) == ("interrupted\n", "")
+        # Where it is interrupted is a matter of time.  Python's own helper of vLLM's process may
+        # say that it has cleaned up what that had no time to.
+        others = [line for line in errors.splitlines() if "resource_tracker" not in line]
+        assert (said, others) == ("interrupted\n", [])
         assert all_end(processes)
 
 
