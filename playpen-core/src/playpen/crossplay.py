@@ -71,12 +71,13 @@ def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> dict[str, 
         results[name, seats] = results_of(run.episodes(), {name: get_game(name)})
         cell = _cell(results[name, seats], coverage_of(run)[name], seed)
         found.setdefault(name, {})[seats] = cell
-    if len(found) > 1 and len({len(seats) for _, seats in runs}) == 1:
+    games = list(found)  # in their order, or the resampling would depend on hashes
+    if len(games) > 1 and len({len(seats) for _, seats in runs}) == 1:
         found[""] = {}
         for seats in dict.fromkeys(seats for _, seats in runs):
             together: Results = {}
             coverage = Coverage()
-            for name in found.keys() - {""}:
+            for name in games:
                 together |= results[name, seats]
                 coverage += found[name][seats].coverage
             found[""][seats] = _cell(together, coverage, seed)

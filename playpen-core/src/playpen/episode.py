@@ -72,6 +72,9 @@ class Failure(msgspec.Struct, frozen=True):
     role: str | None = None
 
 
+Ending: TypeAlias = Literal["success", "lose", "abort"]
+"""How an episode ended that has an outcome."""
+
 Key: TypeAlias = tuple[str, str, str, int, int]
 """Identity of a unit of work: game, instance hash, role assignment, seed, repeat."""
 
@@ -153,6 +156,11 @@ class Episode(msgspec.Struct, omit_defaults=True):
     def lose(self) -> bool:
         """Whether the episode was played to its end and lost."""
         return isinstance(self.outcome, Lose)
+
+    @property
+    def ending(self) -> Ending:
+        """How it ended; asked of an episode that has an outcome."""
+        return "success" if self.success else "lose" if self.lose else "abort"
 
     @property
     def main_score(self) -> float | None:

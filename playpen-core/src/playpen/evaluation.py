@@ -330,18 +330,18 @@ def evaluation_run(
         ("players", ", ".join(config.players.values()), ", ".join(cast.specs.values())),
         ("players", config.assignments, assignments_of(cast, [get_game(n) for n in instances])),
         ("games", ", ".join(sorted(recorded)), ", ".join(sorted(wanted))),
-        ("a split", config.split, split),
-        ("a source of instances", config.source, source),
+        ("split", config.split, split),
+        ("source of instances", config.source, source),
         ("instances", recorded, wanted),
         ("numbers of episodes", config.episodes, episodes),
-        ("a seed", config.seed, seed),
+        ("seed", config.seed, seed),
         ("limits", config.limits, limits),
     ):
         if before != now:
             told = isinstance(now, str | int | None)
             values = f": {before} there, {now} asked for" if told else " than what is asked for"
             raise RunError(
-                f"{path} holds an evaluation with other {what.removeprefix('a ')}{values}; choose "
+                f"{path} holds an evaluation with other {what}{values}; choose "
                 "another directory with -o, or remove it"
             )
     return run

@@ -156,7 +156,7 @@ def imitation_rows(
             instance=episode.instance,
             role=role,
             player=episode.players[role],
-            outcome="success" if episode.success else "lose" if episode.lose else "abort",
+            outcome=episode.ending,
             score=episode.main_score,
         )
         for episode, roles in demonstrations

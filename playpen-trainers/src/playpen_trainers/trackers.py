@@ -206,17 +206,17 @@ class RunTrack:
 
     def _count(self, episode: Episode) -> None:
         from playpen.plugins import get_game
-        from playpen.scoring import Attempts, results_of, tokens_of
+        from playpen.scoring import Attempts, episode_scores, tokens_of
 
         self._tokens += tokens_of(episode)
         if episode.outcome is None:
             self._failed += 1
             return
         self._episodes += 1
-        name = episode.game
-        for attempts in results_of([episode], {name: get_game(name)}).get(name, {}).values():
-            before = self._games.get(name, Attempts(0, 0, 0, 0, 0))
-            self._games[name] = Attempts(*map(sum, zip(before, attempts, strict=True)))
+        if not episode.outcome.unscored:
+            before = self._games.get(episode.game, Attempts(0, 0, 0, 0, 0))
+            scores = episode_scores(get_game(episode.game), episode)
+            self._games[episode.game] = before.with_another(scores)
 
     def _report(self) -> None:
         if self._episodes == self._reported:

@@ -12,11 +12,10 @@ import click
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
-    from collections.abc import Collection, Iterator
+    from collections.abc import Collection
 
     from rich.table import Table
 
-    from playpen.episode import Episode
     from playpen.scoring import Results
     from playpen.statistics import Gain
 
@@ -120,22 +119,22 @@ class Shift(NamedTuple):
 
 
 def _recorded(path: str) -> Recorded:
-    from playpen.scoring import results_of
+    from playpen.scoring import Aggregate
     from playpen.store import Run, run_directories
     from playpen.taxonomy import reason_of
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
     games = {name: get_game(name) for run in runs for name in run.config.assignments}
-
-    def episodes() -> Iterator[Episode]:
-        return (episode for run in runs for episode in run.episodes())
-
-    counts = Counter(
-        (episode.game, episode.instance, (found[1] or "", found[2] or "lost"))
-        for episode in episodes()
-        if (found := reason_of(episode)) is not None
-    )
-    return Recorded(results_of(episodes(), games), counts)
+    aggregate = Aggregate(games)
+    counts: Counter[tuple[str, str, tuple[str, str]]] = Counter()
+    for run in runs:
+        for episode in run.episodes():
+            aggregate.add(episode)
+            found = reason_of(episode)
+            if found is not None:
+                _, role, code = found
+                counts[episode.game, episode.instance, (role or "", code or "lost")] += 1
+    return Recorded(aggregate.results, counts)
 
 
 def _shifts(first: Recorded, other: Recorded) -> list[Shift]:

@@ -11,8 +11,8 @@ import click
 from playpen.cli.names import Commands, complete_games, complete_rewards
 
 if TYPE_CHECKING:
+    from playpen.episode import Ending
     from playpen.export.records import Format
-    from playpen.export.talks import Ending
     from playpen.export.write import Exported
 
 

@@ -9,11 +9,12 @@ import click
 
 
 @contextmanager
-def needs_report(what: str) -> Iterator[None]:
+def needs_report(what: str, packages: str = "more than is installed") -> Iterator[None]:
     """Name the extra ``report`` if an import inside fails.
 
     Args:
         what: needs it, in the words of the message.
+        packages: what it needs.
 
     Raises:
         ClickException: it is not installed.
@@ -22,5 +23,5 @@ def needs_report(what: str) -> Iterator[None]:
         yield
     except ImportError as error:
         raise click.ClickException(
-            f'{what} needs more than is installed ({error}): pip install "playpen-core[report]"'
+            f'{what} needs {packages} ({error}): pip install "playpen-core[report]"'
         ) from None

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.needs import needs_report
 from playpen.cli.output import write_output
 from playpen.errors import PlaypenError
 
@@ -61,11 +62,9 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
 
 
 def _summarised(runs: tuple[Path, ...], seed: int) -> tuple[Material, Summary]:
-    try:
+    with needs_report("a report", "numpy"):
         from playpen.report.material import read_material
         from playpen.report.summary import summarise
-    except ImportError as error:
-        raise _lacking("numpy", error) from None
     material = read_material(runs)
     return material, summarise(material, seed=seed)
 
@@ -79,17 +78,9 @@ def _content(kind: str, material: Material, summary: Summary) -> bytes:
         from playpen.report.markdown import to_markdown
 
         return to_markdown(summary).encode()
-    try:
+    with needs_report("a report", "matplotlib and jinja2"):
         from playpen.report.page import render_report
-    except ImportError as error:
-        raise _lacking("matplotlib and jinja2", error) from None
     return render_report(summary, material.runs)
-
-
-def _lacking(what: str, error: ImportError) -> click.ClickException:
-    return click.ClickException(
-        f'a report needs {what} ({error}): pip install "playpen-core[report]"'
-    )
 
 
 @click.command()
@@ -108,10 +99,8 @@ def view(folder: Path, port: int, host: str) -> None:
     DIR is `runs` if left out.  Progress and new episodes appear while they are played.  The server
     only reads, and only this machine can reach it unless --host says otherwise.
     """
-    try:
+    with needs_report("a report", "matplotlib and jinja2"):
         from playpen.report.viewer import Viewer
-    except ImportError as error:
-        raise _lacking("matplotlib and jinja2", error) from None
     try:
         viewer = Viewer(folder, host, port)
     except OSError as error:

@@ -3,19 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Literal, TypeAlias
 
 import msgspec
 
 from playpen.conversation import Message, Reply
-from playpen.episode import Episode, Key, Turn
+from playpen.episode import Ending, Episode, Key, Turn
 from playpen.errors import PlaypenError
 from playpen.instance import content_hash
 from playpen.player import did_you_mean
 from playpen.rewards import Rewards
 from playpen.store import Run, RunConfig
-
-Ending: TypeAlias = Literal["success", "lose", "abort"]
 
 
 class ExportError(PlaypenError):
@@ -44,7 +41,7 @@ class Selection(msgspec.Struct, frozen=True, kw_only=True):
         score = episode.main_score
         return (
             (not self.games or episode.game in self.games)
-            and (not self.outcomes or ending_of(episode) in self.outcomes)
+            and (not self.outcomes or episode.ending in self.outcomes)
             and (self.min_score is None or (score is not None and score >= self.min_score))
         )
 
@@ -185,11 +182,6 @@ def gather(runs: Sequence[Run], selection: Selection, rewards: Rewards) -> Gathe
     return found
 
 
-def ending_of(episode: Episode) -> Ending:
-    """How an episode with an outcome ended."""
-    return "success" if episode.success else "lose" if episode.lose else "abort"
-
-
 def _check(runs: Sequence[Run], selection: Selection) -> None:
     seen = set()
     for run in runs:
@@ -239,7 +231,7 @@ def _talks(
             player=player,
             seed=episode.seed,
             repeat=episode.repeat,
-            outcome=ending_of(episode),
+            outcome=episode.ending,
             fault=getattr(episode.outcome, "fault", None),
             score=None if episode.main_score is None else float(episode.main_score),
             reward=float(rewards.returns(episode, role)[0]),

@@ -91,6 +91,15 @@ def instance_of(recording: Recording) -> Instance:
     return Instance(recording.game, Experiment(name, config), recording.instance)
 
 
+def script_of(
+    game: Game, recording: Recording
+) -> tuple[list[tuple[str | None, Reply]], list[dict[str, Any]]]:
+    """What was said, each with its role, and the recorded events."""
+    roles = {f"Player {n}": role for n, role in enumerate(game.role_names(), 1)}
+    script = [(roles.get(said.player), Reply(said.content)) for said in recording.responses]
+    return script, [event for round_ in recording.turns for event in round_]
+
+
 def replay_recording(game: Game, recording: Recording) -> tuple[Result, list[Divergence]]:
     """Play a recording again.
 
@@ -98,9 +107,7 @@ def replay_recording(game: Game, recording: Recording) -> tuple[Result, list[Div
         The result, and where it differs from the recorded scores (if there are any).
     """
     instance = instance_of(recording)
-    roles = {f"Player {n}": role for n, role in enumerate(game.role_names(), 1)}
-    script = [(roles.get(r.player), Reply(r.content)) for r in recording.responses]
-    events = [event for round_ in recording.turns for event in round_]
+    script, events = script_of(game, recording)
     number = instance.id if recording.game_id is None else recording.game_id
     try:
         again = replay_script(game, instance, script, draws=game.recorded_draws(events))

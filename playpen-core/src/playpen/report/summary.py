@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,8 +12,8 @@ from playpen.coverage import Coverage
 from playpen.game import Game
 from playpen.plugins import PluginError, get_game
 from playpen.report.material import Curve, Material, Problem, Recorded, Training, encodable
-from playpen.scoring import GameScore, Results, RunScore, TokenCount, results_of, score_episodes
-from playpen.statistics import Gain, Scores, compare, score_intervals
+from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount
+from playpen.statistics import Gain, compare, score_intervals
 from playpen.taxonomy import Reason, reasons
 
 FORMAT = "playpen-report/1"
@@ -131,9 +130,11 @@ def summarise(material: Material, *, seed: int = 0) -> Summary:
     games, unknown = _games(material.runs)
     runs, results = [], []
     for recorded in material.runs:
-        found = results_of(recorded.attempts, games)
-        results.append(found)
-        runs.append(_run(recorded, games, unknown, found, seed))
+        aggregate = Aggregate(games)
+        for episode in recorded.attempts:
+            aggregate.add(episode)
+        results.append(aggregate.results)
+        runs.append(_run(recorded, aggregate, unknown, seed))
     return Summary(
         format=FORMAT,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -168,14 +169,8 @@ def _games(runs: Iterable[Recorded]) -> tuple[dict[str, Game], set[str]]:
     return games, unknown
 
 
-def _run(
-    recorded: Recorded,
-    games: Mapping[str, Game],
-    unknown: set[str],
-    results: Results,
-    seed: int,
-) -> RunSummary:
-    score = score_episodes(recorded.attempts, games)
+def _run(recorded: Recorded, aggregate: Aggregate, unknown: set[str], seed: int) -> RunSummary:
+    score, results = aggregate.score(), aggregate.results
     scored = {game.game: game for game in score.games}
     coverage = recorded.coverage
     total = sum(coverage.values(), Coverage())
@@ -222,10 +217,7 @@ def _headline(score: RunScore | GameScore, results: Results, seed: int) -> Headl
     """The scores as `playpen score` rounds them, with bootstrap intervals."""
     if not results:
         return Headline()
-    with warnings.catch_warnings():
-        # A game without any main score has no quality; numpy warns of that mean.
-        warnings.simplefilter("ignore", RuntimeWarning)
-        intervals: Scores = score_intervals(results, seed=seed)
+    intervals = score_intervals(results, seed=seed)
     return Headline(
         played=_estimate(intervals.played, score.played),
         quality=_estimate(intervals.quality, score.quality),

@@ -264,10 +264,9 @@ class TrainingRun:
     def _wanted(self, episode: Episode) -> bool:
         data = self.config.data
         names = self.config.games.names
-        kind = "success" if episode.success else "lose" if episode.lose else "abort"
         score = episode.main_score
         return (
-            kind in data.outcomes
+            episode.ending in data.outcomes
             and (not names or episode.game in names)
             and (data.min_score is None or (score is not None and score >= data.min_score))
         )

@@ -11,7 +11,7 @@ import datetime
 import os
 import shutil
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -119,10 +119,7 @@ def import_results(
             f"{root}: no recorded episodes; expected folders MODEL/GAME/EXPERIMENT/EPISODE with "
             f"{INSTANCE} and {INTERACTIONS}"
         )
-    games, left_out = _installed(found)
-    if not games:
-        reasons = " ".join(game.reason for game in left_out)
-        raise PluginError(f"{root}: none of its games can be played here: {reasons}")
+    games, left_out = installed((place.game for place in found), root)
     base = root.resolve()
     library = Library(root, InstancesFiles(instances))
     models: dict[Path, list[_Item]] = {}
@@ -144,8 +141,7 @@ def import_results(
     only = len({place.model for place in found}) == 1
     targets = {folder: output if only else output / folder.relative_to(base) for folder in models}
     for target in targets.values():
-        if target.is_dir() and any(target.iterdir()):
-            raise RunError(f"{target} exists and is not empty; choose another directory with -o")
+        refuse_occupied(target)
     runs = [
         _import_model(folder.name, models[folder], root, target, command)
         for folder, target in targets.items()
@@ -153,15 +149,36 @@ def import_results(
     return Imported(runs, left_out, lost)
 
 
-def _installed(found: Sequence[EpisodeFolder]) -> tuple[dict[str, Game], list[LeftOut]]:
-    """The games of the episodes that can be played, and the others."""
+def installed(names: Iterable[str], source: Path) -> tuple[dict[str, Game], list[LeftOut]]:
+    """The games that can be played, and the others.
+
+    Args:
+        names: the game of each episode.
+        source: of the episodes, for the message.
+
+    Raises:
+        PluginError: none of the games is installed.
+    """
     games, left_out = {}, []
-    for name, count in Counter(place.game for place in found).items():
+    for name, count in Counter(names).items():
         try:
             games[name] = get_game(name)
         except PluginError as error:
             left_out.append(LeftOut(name, count, str(error)))
+    if not games:
+        reasons = " ".join(game.reason for game in left_out)
+        raise PluginError(f"{source}: none of its games can be played here: {reasons}")
     return games, left_out
+
+
+def refuse_occupied(target: Path) -> None:
+    """Refuse to make a run in a directory that holds something.
+
+    Raises:
+        RunError: it does.
+    """
+    if target.is_dir() and any(target.iterdir()):
+        raise RunError(f"{target} exists and is not empty; choose another directory with -o")
 
 
 def _import_model(

@@ -7,21 +7,26 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from playpen.conversation import Reply
 from playpen.episode import Episode, Failure, new_episode, replay_script
 from playpen.game import Game
-from playpen.interop.clemcore.importing import Imported, ImportedRun, LeftOut, made_whole
+from playpen.interop.clemcore.importing import (
+    Imported,
+    ImportedRun,
+    installed,
+    made_whole,
+    refuse_occupied,
+)
 from playpen.interop.clemcore.reading import RecordingError
 from playpen.interop.recordings import (
     Recording,
     compare_scores,
     instance_of,
     read_recordings,
+    script_of,
 )
-from playpen.plugins import PluginError, get_game
 from playpen.runner import versions
 from playpen.scoring import episode_scores
-from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig, RunError
+from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig
 
 _PATTERNS = ("*.jsonl", "*.jsonl.gz")
 
@@ -53,17 +58,8 @@ def import_recordings(
     recordings = [found for file in recording_files(path) for found in read_recordings(file)]
     if not recordings:
         raise RecordingError(f"{path}: there are no recorded episodes")
-    games: dict[str, Game] = {}
-    left_out = []
-    for name, count in Counter(recording.game for recording in recordings).items():
-        try:
-            games[name] = get_game(name)
-        except PluginError as error:
-            left_out.append(LeftOut(name, count, str(error)))
-    if not games:
-        raise PluginError(f"{path}: none of its games can be played here: {left_out[0].reason}")
-    if output.is_dir() and any(output.iterdir()):
-        raise RunError(f"{output} exists and is not empty; choose another directory with -o")
+    games, left_out = installed((recording.game for recording in recordings), path)
+    refuse_occupied(output)
     kept = [recording for recording in recordings if recording.game in games]
     fallback = path.name.split(".")[0]
     casts = [_cast(games[recording.game], recording, model, fallback) for recording in kept]
@@ -105,9 +101,7 @@ def _replay(game: Game, recording: Recording, episode: Episode, result: Imported
     """Play what was recorded into an empty episode, and note how that went."""
     result.episodes += 1
     name = f"{episode.name} ({recording.id})"
-    roles = {f"Player {n}": role for n, role in enumerate(game.role_names(), 1)}
-    script = [(roles.get(said.player), Reply(said.content)) for said in recording.responses]
-    events = [event for round_ in recording.turns for event in round_]
+    script, events = script_of(game, recording)
     scores: dict[str, object] = {}
     fault = None
     try:
