@@ -31,7 +31,7 @@ KEY = "sk-9f8e7d-secret"
 @pytest.fixture(autouse=True)
 def environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """No key, no server and no proxy of the developer's; an empty working directory."""
-    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy", "ALL_PROXY"):
+    for name in ("OPENAI_API_KEY", "OPENAI_BASE_URL", "HTTP_PROXY", "http_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.chdir(tmp_path)
 
@@ -280,6 +280,34 @@ def test_what_is_refused_is_not_asked_again(
     assert said in message
     assert len(message) < 500
     assert len(server.requests) == 1
+
+
+def test_a_key_goes_nowhere_else(server: FaultServer, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    with FaultServer() as elsewhere:
+        away = {"location": f"{elsewhere.url}/chat/completions"}
+        server.models = Canned(302, b"", away)
+        server.answer = lambda payload: Canned(307, b"", away)
+        player = make_player(server.spec("x"))
+        assert player.seat(Talk(), "guesser") is player
+        assert "refused with HTTP 307" in failure(server.spec("x"))
+        assert not elsewhere.requests
+
+
+@pytest.mark.parametrize("left_out", [False, True])
+def test_the_environment_names_a_proxy(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, left_out: bool
+) -> None:
+    monkeypatch.setenv("http_proxy", server.url.removesuffix("/v1"))
+    monkeypatch.setenv("no_proxy", "playpen.invalid" if left_out else "")
+    spec = "openai:x?base_url=http://playpen.invalid/v1&max_retries=0"
+    if left_out:
+        assert "no connection" in failure(spec)
+        return
+    assert reply(spec).text == "hello"
+    assert server.requests[0].path == "http://playpen.invalid/v1/chat/completions"
+    player = make_player(spec)
+    assert player.seat(Talk(), "guesser") is player  # asks through the proxy too
 
 
 @pytest.mark.parametrize("fault", EVERY_FAULT)
@@ -640,6 +668,6 @@ def test_messages_need_neither_torch_nor_transformers() -> None:
 def test_without_the_extra_its_name_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
     for name in ("openai", "endpoint"):
         monkeypatch.delitem(sys.modules, f"playpen.players.{name}")
-    monkeypatch.setitem(sys.modules, "httpx2", None)
+    monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(PluginError, match=r'pip install "playpen-core\[openai\]"'):
         make_player("openai:x?base_url=http://h/v1")

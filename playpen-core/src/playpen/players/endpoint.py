@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import asyncio
 import email.utils
+import http.client
 import math
 import random
 import re
 import threading
 import time
+import urllib.error
+import urllib.request
 import weakref
-from collections import Counter, deque
-from collections.abc import AsyncGenerator, Callable, Iterable
+from collections import Counter
+from collections.abc import AsyncGenerator, Callable, Mapping
 from typing import Any, NamedTuple, TypeVar
+from urllib.parse import urlsplit
 
+import aiohttp
 import anyio
-import httpx2
 import msgspec
+from yarl import URL
 
 from playpen.player import PlayerError
 from playpen.players.pace import Pace
@@ -31,9 +36,10 @@ LONGEST_BACKOFF = 60.0
 """Seconds that a retry waits at most of its own accord."""
 LONGEST_WAIT = 600.0
 """Seconds that a server may ask to wait; it is given up where it asks for more."""
-_SHARE = 8
-"""Requests in flight per client: one that has many connections takes long to find a free one."""
 _CONNECTING = 30.0
+_KEEPING = 4.0
+"""Seconds for which a connection is kept unused: a little less than servers do, vLLM's among them,
+so that none is closed while a request is on its way."""
 _CHECKING = 5.0
 _RETRIED = frozenset({408, 409, 425, 429})
 """Statuses below 500 that may go away: time-out, conflict, too early, too many requests."""
@@ -92,10 +98,17 @@ class _Fault(Exception):
 class _Session(NamedTuple):
     """What belongs to one event loop."""
 
-    clients: deque[httpx2.AsyncClient]
+    client: aiohttp.ClientSession
     slots: anyio.CapacityLimiter
     turn: asyncio.Lock
     keeper: AsyncGenerator[None, None]
+
+
+class _Staying(urllib.request.HTTPRedirectHandler):
+    """Goes nowhere else, with the key in its hand."""
+
+    def redirect_request(self, *_: Any) -> None:
+        """Not followed: the answer is the status."""
 
 
 class Endpoint:
@@ -145,18 +158,20 @@ class Endpoint:
         if self._checked:
             return
         status = 0
-        address = f"{self.url}/models"
+        address = f"{self.url}/models"  # with a scheme that the player has checked
+        request = urllib.request.Request(address, headers=self._headers())  # noqa: S310
         try:
-            with httpx2.stream(
-                "GET", address, headers=self._headers(), timeout=_CHECKING
-            ) as response:
-                status = response.status_code
-        except httpx2.ConnectError as error:
-            raise PlayerError(
-                f"{asker}: no connection to {self.url}: {self._clean(error)}. "
-                "Is the server running, and is base_url right?"
-            ) from None
-        except (httpx2.HTTPError, OSError):
+            with urllib.request.build_opener(_Staying).open(request, timeout=_CHECKING) as response:
+                status = response.status
+        except urllib.error.HTTPError as answer:
+            status = answer.code
+        except urllib.error.URLError as error:
+            if not isinstance(error.reason, TimeoutError):
+                raise PlayerError(
+                    f"{asker}: no connection to {self.url}: {self._clean(error.reason)}. "
+                    "Is the server running, and is base_url right?"
+                ) from None
+        except (http.client.HTTPException, OSError):
             pass  # it may be busy: requests are tried again
         if status == 401:
             raise PlayerError(f"{asker}: {self.url} does not let us in (HTTP 401): {remedy}")
@@ -225,25 +240,26 @@ class Endpoint:
         self, session: _Session, address: str, body: bytes, patience: Patience, asker: str
     ) -> bytes:
         """The body of a good answer."""
-        client = session.clients[0]
-        session.clients.rotate()
         try:
             async with (
                 asyncio.timeout(patience.timeout),
-                client.stream("POST", address, content=body) as response,
+                session.client.post(
+                    URL(address, encoded=True), data=body, allow_redirects=False
+                ) as response,
             ):
                 content = await _read(response)
+        except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
+            raise _Fault("no connection", self._clean(error)) from None
         except TimeoutError:
             raise _Fault("time-out", f"after {patience.timeout:g} s") from None
-        except (httpx2.HTTPError, OSError) as error:
-            unconnected = isinstance(error, (httpx2.ConnectError, httpx2.ConnectTimeout))
-            kind = "no connection" if unconnected else "disconnect"
-            raise _Fault(kind, self._clean(error)) from None
-        status = response.status_code
+        except (aiohttp.ClientError, OSError) as error:
+            raise _Fault("disconnect", self._clean(error)) from None
+        status = response.status
         if 200 <= status < 300:
             return content
         said = _error_of(content)
-        reason = self._clean(said.message or response.reason_phrase)
+        phrase = response.reason or http.client.responses.get(status, "")
+        reason = self._clean(said.message or phrase)
         if status >= 500 or (status in _RETRIED and "insufficient_quota" not in said.codes):
             raise _Fault(f"HTTP {status}", reason, _asked_wait(response.headers))
         hint = " (is the model's name right, and does base_url end in /v1?)"
@@ -259,34 +275,32 @@ class Endpoint:
         session = self._sessions.get(loop)
         if session is None:
             concurrency = self._concurrency or DEFAULT_CONCURRENCY
-            trusted = httpx2.create_ssl_context()
-            clients = deque(
-                httpx2.AsyncClient(
-                    headers=self._headers(),
-                    timeout=httpx2.Timeout(None, connect=_CONNECTING),
-                    limits=httpx2.Limits(),
-                    verify=trusted,
-                )
-                for _ in range(-(-concurrency // _SHARE))
+            client = aiohttp.ClientSession(
+                headers=self._headers(),
+                # How many there are is for the slots to say.
+                connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPING),
+                timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECTING),
+                cookie_jar=aiohttp.DummyCookieJar(),
+                auto_decompress=False,
+                proxy=_proxy(self.url),
             )
-            keeper = self._keep(loop, clients)
+            keeper = self._keep(loop, client)
             session = self._sessions[loop] = _Session(
-                clients, anyio.CapacityLimiter(concurrency), asyncio.Lock(), keeper
+                client, anyio.CapacityLimiter(concurrency), asyncio.Lock(), keeper
             )
             await anext(keeper)
         session.slots.total_tokens = self._concurrency or DEFAULT_CONCURRENCY
         return session
 
     async def _keep(
-        self, loop: asyncio.AbstractEventLoop, clients: Iterable[httpx2.AsyncClient]
+        self, loop: asyncio.AbstractEventLoop, client: aiohttp.ClientSession
     ) -> AsyncGenerator[None, None]:
-        """Close the clients when the loop ends, which closes all its asynchronous generators."""
+        """Close the client when the loop ends, which closes all its asynchronous generators."""
         try:
             yield
         finally:
             del self._sessions[loop]
-            for client in clients:
-                await client.aclose()
+            await client.close()
 
     def _headers(self) -> dict[str, str]:
         # Not compressed: a few bytes could unfold to more than memory holds.
@@ -319,6 +333,17 @@ def find_endpoint(url: str, key: str | None) -> Endpoint:
         return endpoint
 
 
+def _proxy(url: str) -> str | None:
+    """The proxy that the environment names for a URL.
+
+    aiohttp would look for it at every request, and for a password that contradicts the key.
+    """
+    parts = urlsplit(url)
+    if not parts.hostname or urllib.request.proxy_bypass(parts.hostname):
+        return None
+    return urllib.request.getproxies().get(parts.scheme)
+
+
 def _smaller(one: float | None, other: float | None) -> Any:
     return min((limit for limit in (one, other) if limit is not None), default=None)
 
@@ -334,11 +359,11 @@ def _given_up(asker: str, address: str, faults: Counter[str], last: _Fault) -> s
     return f"{asker}: {address} gave no answer in {tried}{tally}; the last: {last.cause}{asked}"
 
 
-async def _read(response: httpx2.Response) -> bytes:
+async def _read(response: aiohttp.ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
         raise _Fault("malformed answer", "it is compressed, which was not asked for")
     content = bytearray()
-    async for part in response.aiter_raw():
+    async for part in response.content.iter_any():
         content += part
         if len(content) > LARGEST_ANSWER:
             raise _Fault("malformed answer", f"it is longer than {LARGEST_ANSWER} bytes")
@@ -363,7 +388,7 @@ def _error_of(content: bytes) -> _Said:
     return _Said(str(error))
 
 
-def _asked_wait(headers: httpx2.Headers) -> float | None:
+def _asked_wait(headers: Mapping[str, str]) -> float | None:
     """Seconds that the server asks to wait (RFC 9110, section 10.2.3), `None` if it does not."""
     for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
         try:
