@@ -121,6 +121,16 @@ def test_logprobs_are_those_after_temperature(vllm, transformers_model, temperat
     check_logprobs(transformers_model, episodes, temperature or 1.0)
 
 
+def test_many_long_prompts_at_once_are_sampled_with_their_seeds(vllm):
+    player = vllm(temperature=1.0, max_new_tokens=3)
+    engine = engine_of(player)._worker.engine
+    talks = [conversation(f"{n} " + "guess the word " * 60, seed=n) for n in range(40)]
+    together = replies(player, *talks)
+    read = sum(reply.prompt_tokens for reply in together)
+    assert read > 2 * engine.vllm_config.scheduler_config.max_num_batched_tokens
+    assert all(reply.tokens.sampled for reply in together)
+
+
 @pytest.mark.parametrize("cut", [{"top_k": 3}, {"top_p": 0.5}, {"top_k": 20, "top_p": 0.9}])
 def test_logprobs_are_those_before_the_cuts(vllm, adapters, small, cut):
     player = vllm(adapters[0], temperature=0.7, max_new_tokens=17, **cut)
@@ -402,6 +412,21 @@ os.read(0, 1)
         assert len(processes) >= 2
         running.kill()
         assert all_end(processes)
+
+
+def test_a_program_that_is_killed_while_it_loads_leaves_no_process(small):
+    with script(small, 'player.seat(Talk(), "first")') as running:
+        parent = psutil.Process(running.pid)
+
+        def workers() -> list[psutil.Process]:
+            return [p for p in parent.children(recursive=True) if "Worker" in p.name()]
+
+        while not workers():
+            assert running.poll() is None
+            time.sleep(0.05)
+        processes = [child.pid for child in parent.children(recursive=True)]
+        running.kill()
+        assert all_end(processes, within=60)
 
 
 # --- mistakes ------------------------------------------------------------------------------------

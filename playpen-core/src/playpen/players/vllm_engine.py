@@ -32,6 +32,7 @@ import msgspec
 
 from playpen.player import PlayerError
 from playpen.players.checkpoints import cause
+from playpen.players.vllm_tether import OWNER, Tether
 
 T = TypeVar("T")
 
@@ -401,10 +402,9 @@ class _Worker:
             self._silence()
             if self._closing:
                 raise PlayerError("interrupted")
+            os.environ[OWNER] = str(os.getpid())
             engine = ShutDownByUs.from_engine_args(arguments)
             self._silence()  # it has set up its logging again
-            tether = engine.collective_rpc("end_with", args=(os.getpid(),))
-            self._loop.run_until_complete(tether)
         if self._log is not None:
             self._started = os.fstat(self._log.fileno()).st_size
         return engine
@@ -482,8 +482,11 @@ def _arguments(settings: Settings) -> Any:
         "skip_tokenizer_init": True,
         "generation_config": "vllm",  # no sampling options but ours
         "enable_prefix_caching": True,
+        # Where a prompt is read in parts, vLLM takes back what it drew in between, which the
+        # generators of CPUs cannot do: the engine would die.
+        "enable_chunked_prefill": False if cpu else None,
         "disable_log_stats": True,
-        "worker_extension_cls": "playpen.players.vllm_tether.Tether",
+        "worker_extension_cls": f"{Tether.__module__}.{Tether.__qualname__}",
         # After temperature, but after the cuts too, if there are any.
         "logprobs_mode": "processed_logprobs",
     }

@@ -1,7 +1,7 @@
 """Ends vLLM's processes with the program that started them, even if that is killed.
 
 vLLM's own processes would go on for ever, and keep the accelerator's memory.  vLLM imports this
-module in its workers.
+module in its workers before they load anything.
 """
 
 from __future__ import annotations
@@ -11,17 +11,16 @@ import select
 import signal
 import threading
 
+OWNER = "PLAYPEN_VLLM_OWNER"
+"""The environment variable that holds the number of the program's process."""
+
 
 class Tether:
-    """What vLLM's workers can do besides their work."""
-
-    def end_with(self, owner: int) -> None:
-        """End this worker, and the engine that it belongs to, when the process `owner` ends."""
-        if hasattr(os, "pidfd_open"):  # of Linux
-            threading.Thread(target=_outlive, args=(owner,), daemon=True).start()
+    """What vLLM's workers can do besides their work: nothing.  Its import is what matters."""
 
 
 def _outlive(owner: int) -> None:
+    """End this worker, and the engine that it belongs to, when the process `owner` has ended."""
     engine = os.getppid()  # the owner itself where the worker has no process of its own
     try:
         waiting = select.poll()
@@ -32,3 +31,13 @@ def _outlive(owner: int) -> None:
     if engine != owner:
         os.kill(engine, signal.SIGKILL)
     os._exit(1)
+
+
+def _tie() -> None:
+    owner = int(os.environ.get(OWNER, "0"))
+    # Linux alone can wait for a process that is no child.
+    if owner not in (0, os.getpid()) and hasattr(os, "pidfd_open"):
+        threading.Thread(target=_outlive, args=(owner,), daemon=True).start()
+
+
+_tie()
