@@ -6,8 +6,8 @@ The same conversations of four turns, on the same weights, in float32, alternate
   backend, 32 rows a batch on both sides;
 * ``hf:`` against its own engine, which gets the same requests as token ids, each as soon as the
   one before it in its conversation is answered: no game, no referee, no chat template;
-* ``openai:`` against clemcore's OpenAI-compatible backend, on the same vLLM server (needs what
-  ``make test-vllm`` installs; skipped without).
+* ``openai:`` against clemcore's OpenAI-compatible backend, on the same vLLM server, and against the
+  same requests sent bare, without a game (needs what ``make test-vllm`` installs; skipped without).
 
 Replies end in two ways:
 
@@ -19,19 +19,26 @@ Replies end in two ways:
   are never the most probable ones.  Both sides do the same work, token by token, and clemcore's
   batches never wait for their longest reply, as they would have to in real games.
 
+With ``games`` the conversations are as real games have them.  The recorded ones of Llama-3-8B in
+the fourteen games of clembench, averaged over the games, begin with 259 ids (of SmolLM2's
+tokenizer), of which most are the rules, the same in every instance; their replies have 29 tokens,
+and half of the games ask 7 times or more often.  So a conversation begins with what our pack's
+taboo, wordle or referencegame tells its first role, and goes on for 7 turns.  These sizes, too,
+were written down before they were run.
+
 With ``queue`` there are more conversations than rows (8 on both sides), as in an evaluation of
 hundreds of instances: a row that is free is given to the next one here, and waits for the longest
 reply of its batch there.  That part was added after the others had been measured, and its sizes
 were written down before it was run.
 
-These settings were chosen before they were measured; but the conversations of SmolLM2 were 16,
-and became 12 afterwards, so that everything ends within about eight minutes.  So few sampled
-replies are not equally long on both sides: tokens per second favour the side with the longer ones,
-replies per second the other one; both ratios are shown.  All prompts differ from their first words
-on; what can be shared is the template's system message, where it has one.  torch computes with one
-thread on both sides (clemcore's backend allows no other number).
+The other settings were chosen before they were measured, too; but the conversations of SmolLM2
+were 16, and became 12 afterwards, so that everything ends within minutes.  So few sampled replies
+are not equally long on both sides: tokens per second favour the side with the longer ones, replies
+per second the other one; both ratios are shown.  Outside of ``games``, all prompts differ from
+their first words on; what can be shared is the template's system message, where it has one.  torch
+computes with one thread on both sides (clemcore's backend allows no other number).
 
-``python tests/benchmarks/engines.py [tiny] [smollm] [server] [queue]``
+``python tests/benchmarks/engines.py [tiny] [smollm] [server] [games] [queue]``
 """
 
 from __future__ import annotations
@@ -40,7 +47,6 @@ import asyncio
 import gc
 import json
 import os
-import random
 import re
 import shutil
 import signal
@@ -54,13 +60,14 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from copy import copy
 from dataclasses import dataclass, replace
-from itertools import chain
+from itertools import chain, groupby
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import aiohttp
 import torch
 import transformers
 from rich.console import Console
@@ -71,7 +78,18 @@ from tests.benchmarks.clemcore_side.served import generated
 from tests.smollm import fetch_smollm
 from tests.vllm.small_models import save_small_model
 
-from playpen import Ask, Episode, Game, Instance, Role, Success, make_player, play
+from playpen import (
+    Ask,
+    Episode,
+    Game,
+    Instance,
+    Role,
+    Success,
+    get_game,
+    make_player,
+    play,
+    ready_instances,
+)
 from playpen.game import Play
 from playpen.instance import Experiment
 from playpen.players.engine import Engine, Request
@@ -95,6 +113,8 @@ QUESTION = (
     "it is something that people in town {number} use nearly every day. Answer with one short "
     "sentence. What is your guess?"
 )
+GAMES = ("taboo", "wordle", "referencegame")
+"""Those that the tests with a real vLLM play."""
 ANSWERS = (
     "No, that is not the word. It is smaller than a house, and most are made in a factory.",
     "No, that is not the word. It has a colour of its own, and children are told to mind it.",
@@ -126,6 +146,8 @@ class Setting(NamedTuple):
         conversations: how many.
         rounds: how often both sides play them.
         rows: of a batch, on both sides.
+        turns: of a conversation.
+        game: whose rules begin the conversations, "" for `QUESTION`.
     """
 
     name: str
@@ -135,6 +157,8 @@ class Setting(NamedTuple):
     conversations: int
     rounds: int
     rows: int = BATCH
+    turns: int = 1 + len(ANSWERS)
+    game: str = ""
 
     @property
     def temperature(self) -> float:
@@ -148,7 +172,8 @@ class Setting(NamedTuple):
 
     def __str__(self) -> str:
         ending = "own ends" if self.ends else f"all {self.new_tokens} tokens"
-        return f"{self.name}, {ending}" + (f", {self.rows} rows" if self.rows != BATCH else "")
+        rows = f", {self.rows} rows" if self.rows != BATCH else ""
+        return f"{self.name}, {ending}{rows}" + (f", {self.game}" if self.game else "")
 
 
 @dataclass(frozen=True)
@@ -174,13 +199,28 @@ class Held:
 
 def instances(setting: Setting) -> list[dict[str, Any]]:
     """The conversations, in the form of clembench's instances."""
+    answers = [ANSWERS[n % len(ANSWERS)] for n in range(setting.turns - 1)]
+    # The rules may be all that there is to read at first; what comes later is no longer the same.
+    told = "In game {number}: {answer}" if setting.game else "{answer}"
     return [
         {
-            "game_id": n,
-            "messages": [QUESTION.format(number=n, letter="abcdefghij"[n % 10]), *ANSWERS],
+            "game_id": number,
+            "messages": [first, *(told.format(number=number, answer=a) for a in answers)],
         }
-        for n in range(setting.conversations)
+        for number, first in enumerate(first_messages(setting))
     ]
+
+
+def first_messages(setting: Setting) -> list[str]:
+    """What the conversations begin with."""
+    numbers = range(setting.conversations)
+    if not setting.game:
+        return [QUESTION.format(number=n, letter="abcdefghij"[n % 10]) for n in numbers]
+    game = get_game(setting.game)
+    drawn = ready_instances(game, "train")[: setting.conversations]
+    assert len(drawn) == setting.conversations
+    episodes = play(game, make_player("program:oracle"), drawn)
+    return [episode.turns(game.roles[0].name)[0].messages[0].content for episode in episodes]
 
 
 def our_instances(setting: Setting) -> list[Instance]:
@@ -200,17 +240,26 @@ def uncut(source: Path, target: Path) -> Path:
     return target
 
 
-def never_ending(source: Path, target: Path) -> Path:
+def never_ending(source: Path, target: Path, *, words: bool = False) -> Path:
     """A copy of a checkpoint that gives the ids that end a turn a logit of 0.
 
     The most probable of the other ids has a higher one.
+
+    Args:
+        source: the checkpoint.
+        target: directory of the copy.
+        words: leave only the ids of whole words.  What a random model says is no text, and
+            clemcore, which reads it again as text, would read more ids than were said.
     """
     tokenizer = transformers.AutoTokenizer.from_pretrained(source)
     model = transformers.AutoModelForCausalLM.from_pretrained(source, dtype=torch.float32)
-    ends = tokenizer.convert_tokens_to_ids([END, tokenizer.eos_token])
+    silent = tokenizer.convert_tokens_to_ids([END, tokenizer.eos_token])
+    if words:
+        said = tokenizer.batch_decode([[token] for token in range(len(tokenizer))])
+        silent = [token for token, text in enumerate(said) if not re.fullmatch(" [a-z]+", text)]
     head = model.get_output_embeddings()
     weight = head.weight.detach().clone()  # no longer the input's, where they were shared
-    weight[ends] = 0
+    weight[silent] = 0
     head.weight = torch.nn.Parameter(weight)
     model.config.tie_word_embeddings = False
     model.save_pretrained(target)
@@ -223,7 +272,7 @@ def tiny(folder: Path) -> list[Setting]:
     name = "tiny, 2 x 64"
     return [
         Setting(name, uncut(source, folder / "tiny"), True, 64, 32, 3),
-        Setting(name, never_ending(source, folder / "tiny-endless"), False, 16, 32, 3),
+        Setting(name, never_ending(source, folder / "tiny-endless", words=True), False, 16, 32, 3),
     ]
 
 
@@ -263,10 +312,9 @@ def texts(episodes: Sequence[Episode]) -> list[list[str]]:
 def loaded(setting: Setting) -> Iterator[tuple[Any, Engine]]:
     """A player with a freshly loaded engine that has computed something before."""
     player: Any = make_player(f"hf:{setting.model}?{setting.options}&batch_size={setting.rows}")
-    player.seat(Talk(), "speaker")
-    engine: Engine = player._loaded[0]
-    first = Request([5, 6, 7], 2, frozenset(), 0.0, 1.0, 0, setting.rows, random.Random(0))
-    engine.submit(first).result()
+    engine: Engine = player.seat(Talk(), "speaker")._loaded[0]
+    short = Instance("talk", Experiment("all", {}), {"messages": ["What comes first is slower."]})
+    play(Talk(), player, [short])  # as on the other side
     gc.collect()
     try:
         yield player, engine
@@ -287,8 +335,9 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
             return submit(request)
 
         engine.submit = noted  # type: ignore[method-assign]
+        talk_instances = our_instances(setting)
         wall, cpu = time.perf_counter(), time.process_time()
-        episodes = play(Talk(), player, our_instances(setting))
+        episodes = play(Talk(), player, talk_instances)
         cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
         del engine.submit
     read = sum(rows * ids for rows, ids in shapes)
@@ -438,7 +487,11 @@ def started(model: Path, log: Path) -> Iterator[Server]:
     command += ["--model", model, "--served-model-name", "bench"]
     command += ["--host", "127.0.0.1", "--port", str(port)]
     command += ["--dtype", "float32", "--enforce-eager", "--max-model-len", "2048"]
+    # In the engine's own process: another one for the worker, which vLLM has on CPUs, has both of
+    # them spin while they wait for each other, on the two cores that there are.
+    command += ["--distributed-executor-backend", "uni"]
     environment = os.environ | {
+        "VLLM_ENABLE_V1_MULTIPROCESSING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_SERVER_DEV_MODE": "1",  # for /reset_prefix_cache
         "VLLM_CPU_KVCACHE_SPACE": "1",
@@ -467,18 +520,64 @@ def forget(root: str) -> None:
     urllib.request.urlopen(request, timeout=30).close()
 
 
-def ours_served(setting: Setting, root: str) -> Held:
-    """Hold the conversations as games with an ``openai:`` player."""
+def ours_served(setting: Setting, root: str) -> tuple[Held, list[list[Any]]]:
+    """Hold the conversations as games with an ``openai:`` player; also what was sent, by talk."""
     # clemcore sends no seed either, and on a CPU vLLM 0.32 crashes over one with sampled requests.
-    player = make_player(f"openai:bench?base_url={root}/v1&seed=false&{setting.options}")
+    player: Any = make_player(f"openai:bench?base_url={root}/v1&seed=false&{setting.options}")
     player.seat(Talk(), "speaker")
+    talks: dict[Any, list[Any]] = {}
+    post = player._endpoint.post
+
+    def noted(path: str, payload: Any, *rest: Any, **options: Any) -> Any:
+        talks.setdefault(asyncio.current_task(), []).append(payload)
+        return post(path, payload, *rest, **options)
+
+    player._endpoint.post = noted
+    talk_instances = our_instances(setting)
+    with on_server(root) as count:
+        episodes = play(Talk(), player, talk_instances)
+    asyncio.run(player.close())
+    return count(texts(episodes)), list(talks.values())
+
+
+def bare_served(root: str, talks: Sequence[Sequence[Any]]) -> Held:
+    """Send the same requests, each as soon as the one before it in its talk is answered."""
+    bodies = [[json.dumps(payload).encode() for payload in talk] for talk in talks]
+
+    async def send() -> None:
+        async with aiohttp.ClientSession(
+            connector=aiohttp.TCPConnector(limit=0), headers={"Content-Type": "application/json"}
+        ) as session:
+
+            async def hold(talk: list[bytes]) -> None:
+                for body in talk:
+                    async with session.post(f"{root}/v1/chat/completions", data=body) as answer:
+                        answer.raise_for_status()
+                        await answer.read()
+
+            await asyncio.gather(*map(hold, bodies))
+
+    with on_server(root) as count:
+        asyncio.run(send())
+    return count([])
+
+
+@contextmanager
+def on_server(root: str) -> Iterator[Callable[[list[list[str]]], Held]]:
+    """Measure the block; what is given makes the measurement of the replies afterwards."""
     forget(root)
     before = generated(f"{root}/metrics")
+    gc.collect()  # as on the other side
     wall, cpu = time.perf_counter(), time.process_time()
-    episodes = play(Talk(), player, our_instances(setting))
-    cpu, wall = time.process_time() - cpu, time.perf_counter() - wall
-    asyncio.run(player.close())
-    return Held(cpu, wall, generated(f"{root}/metrics") - before, 0, 0, texts(episodes))
+    ended: list[float] = []
+
+    def count(talks: list[list[str]]) -> Held:
+        cpu_seconds, wall_seconds = ended
+        sampled = generated(f"{root}/metrics") - before
+        return Held(cpu_seconds, wall_seconds, sampled, 0, 0, talks)
+
+    yield count
+    ended += [time.process_time() - cpu, time.perf_counter() - wall]
 
 
 # --- comparing -----------------------------------------------------------------------------------
@@ -504,11 +603,10 @@ def rates(runs: Sequence[Held], setting: Setting) -> Rates:
     Raises:
         SystemExit: it has not played what it should have.
     """
-    turns = 1 + len(ANSWERS)
-    replies = setting.conversations * turns
+    replies = setting.conversations * setting.turns
     for run in runs:
         lengths = [len(talk) for talk in run.talks]
-        complete = lengths == [turns] * setting.conversations
+        complete = lengths == [setting.turns] * setting.conversations
         if not complete or (not setting.ends and run.sampled != replies * setting.new_tokens):
             raise SystemExit(
                 f"{setting}: {sum(lengths)} of {replies} replies, {run.sampled} tokens"
@@ -537,7 +635,9 @@ class Tables:
         self.alone = right(
             "replies", "same", "passes", "in games", "alone", "% of CPU", "% of wall"
         )
-        self.server = right("replies", *compared, "ratio", "CPU of ours", "clemcore's ")
+        self.server = right(
+            "replies", *compared, "ratio", "of replies", "% of bare", "CPU of ours", "clemcore's "
+        )
         self.figures: dict[str, dict[str, float]] = {}
 
     def note(self, name: str, ratios: dict[str, float]) -> list[str]:
@@ -606,37 +706,46 @@ def measure_hf(setting: Setting, folder: Path, tables: Tables) -> None:
 
 
 def measure_servers(settings: Sequence[Setting], folder: Path, tables: Tables) -> None:
-    """Measure both sides, each setting's model on a server of its own; add rows to the table."""
-    with ExitStack() as stack:
-        servers = [
-            stack.enter_context(started(setting.model, folder / f"server-{number}.log"))
-            for number, setting in enumerate(settings)
-        ]
-        for server in servers:
+    """Measure both sides, each model on a server of its own; add rows to the table."""
+    for model, alike in groupby(settings, key=lambda setting: setting.model):
+        with started(model, folder / f"server-{model.name}.log") as server:
             server.wait()
-        for setting, server in zip(settings, servers, strict=True):
-            root = server.root
-            ours_served(setting._replace(conversations=2), root)  # what comes first is slower
-            mine, other = [], []
-            with theirs(setting, folder / f"clemcore, server, {setting}", root) as hold:
-                for number in range(setting.rounds):
-                    mine.append(ours_served(setting, root))
-                    forget(root)
-                    other.append(hold())
-                    title = f"{setting}, server, round {number + 1}"
-                    show(title, ours=mine[-1], clemcore=other[-1])
-            fast, slow = (rates(runs, setting) for runs in (mine, other))
-            tables.server.add_row(
-                str(setting),
-                str(setting.conversations),
-                f"{fast.length:.1f}",
-                f"{slow.length:.1f}",
-                f"{fast.wall:,.1f}",
-                f"{slow.wall:,.1f}",
-                *tables.note(f"openai, {setting}", {"wall": fast.wall / slow.wall}),
-                f"{statistics.median(run.cpu_seconds for run in mine):.2f} s",
-                f"{statistics.median(run.cpu_seconds for run in other):.2f} s",
-            )
+            for setting in alike:
+                measure_server(setting, server.root, folder, tables)
+
+
+def measure_server(setting: Setting, root: str, folder: Path, tables: Tables) -> None:
+    """Measure both sides with a server and add a row to the table."""
+    mine, other, bare = [], [], []
+    with theirs(setting, folder / f"clemcore, server, {setting}", root) as hold:
+        ours_served(setting._replace(turns=1), root)  # what comes first is slower
+        for number in range(setting.rounds):
+            held, talks = ours_served(setting, root)
+            mine.append(held)
+            bare.append(replace(bare_served(root, talks), talks=held.talks))
+            forget(root)
+            other.append(hold())
+            title = f"{setting}, server, round {number + 1}"
+            show(title, ours=held, bare=bare[-1], clemcore=other[-1])
+    fast, slow, most = (rates(runs, setting) for runs in (mine, other, bare))
+    tables.server.add_row(
+        str(setting),
+        str(setting.conversations),
+        f"{fast.length:.1f}",
+        f"{slow.length:.1f}",
+        f"{fast.wall:,.1f}",
+        f"{slow.wall:,.1f}",
+        *tables.note(
+            f"openai, {setting}",
+            {
+                "wall": fast.wall / slow.wall,
+                "replies": fast.wall / fast.length / (slow.wall / slow.length),
+                "of bare": 100 * fast.wall / most.wall,
+            },
+        ),
+        f"{statistics.median(run.cpu_seconds for run in mine):.2f} s",
+        f"{statistics.median(run.cpu_seconds for run in other):.2f} s",
+    )
 
 
 def show(title: str, **runs: Held) -> None:
@@ -669,9 +778,14 @@ def main(wanted: list[str]) -> None:
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        small = tiny(folder) if {"tiny", "server", "queue"} & set(wanted) else []
-        large = smollm(folder) if {"smollm", "queue"} & set(wanted) else []
+        small, large = tiny(folder), smollm(folder)
         settings = [*small * ("tiny" in wanted), *large * ("smollm" in wanted)]
+        if "games" in wanted:
+            settings += [
+                one._replace(conversations=talks, rounds=1, turns=7, game=game)
+                for one, talks in ((small[0], 32), (small[1], 32), (large[1], 8))
+                for game in GAMES
+            ]
         if "queue" in wanted:
             settings += [
                 small[0]._replace(conversations=64, rows=8),
@@ -680,9 +794,14 @@ def main(wanted: list[str]) -> None:
         for setting in settings:
             measure_hf(setting, folder, tables)
         if "server" in wanted and VLLM.exists():
-            ending, endless = small
-            ending = ending._replace(conversations=DEFAULT_CONCURRENCY, rounds=3)
-            measure_servers([ending, endless], folder, tables)
+            flying = [
+                one._replace(conversations=DEFAULT_CONCURRENCY, rounds=rounds)
+                for one, rounds in ((small[0], 5), (small[1], 5), (large[1], 1))
+            ]
+            flying[2:2] = [
+                small[1]._replace(conversations=DEFAULT_CONCURRENCY, turns=7, game=g) for g in GAMES
+            ]
+            measure_servers(flying, folder, tables)
         elif "server" in wanted:
             show_line(f"Skipped: the vLLM server. There is no {VLLM}; run: make test-vllm")
     tables.print()
@@ -690,4 +809,4 @@ def main(wanted: list[str]) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or ["tiny", "smollm", "server", "queue"])
+    main(sys.argv[1:] or ["tiny", "smollm", "server", "games", "queue"])
