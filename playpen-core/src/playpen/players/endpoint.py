@@ -21,7 +21,6 @@ from urllib.parse import urlsplit
 import aiohttp
 import anyio
 import msgspec
-from yarl import URL
 
 from playpen.player import PlayerError
 from playpen.players.pace import Pace
@@ -165,6 +164,7 @@ class Endpoint:
                 status = response.status
         except urllib.error.HTTPError as answer:
             status = answer.code
+            answer.close()
         except urllib.error.URLError as error:
             if not isinstance(error.reason, TimeoutError):
                 raise PlayerError(
@@ -243,9 +243,7 @@ class Endpoint:
         try:
             async with (
                 asyncio.timeout(patience.timeout),
-                session.client.post(
-                    URL(address, encoded=True), data=body, allow_redirects=False
-                ) as response,
+                session.client.post(address, data=body, allow_redirects=False) as response,
             ):
                 content = await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
