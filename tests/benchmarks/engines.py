@@ -647,7 +647,7 @@ class Tables:
 
     def print(self) -> None:
         """Print what there is."""
-        console = Console(width=140)
+        console = Console(width=160)
         for table, title in (
             (self.against, "hf: against clemcore, tokens per CPU second (target: 3x)"),
             (self.alone, "hf: against its engine alone, tokens per CPU second (target: 90 %)"),
@@ -672,10 +672,7 @@ def measure_hf(setting: Setting, folder: Path, tables: Tables) -> None:
             show(f"{setting}, round {number + 1}", ours=held, engine=bare, clemcore=other[-1])
     fast, slow, bare_rates = (rates(runs, setting) for runs in (mine, other, engine))
     tables.against.add_row(
-        str(setting),
-        str(setting.conversations),
-        f"{fast.length:.1f}",
-        f"{slow.length:.1f}",
+        *both(setting, fast, slow),
         f"{fast.cpu:,.1f}",
         f"{slow.cpu:,.1f}",
         *tables.note(
@@ -729,10 +726,7 @@ def measure_server(setting: Setting, root: str, folder: Path, tables: Tables) ->
             show(title, ours=held, bare=bare[-1], clemcore=other[-1])
     fast, slow, most = (rates(runs, setting) for runs in (mine, other, bare))
     tables.server.add_row(
-        str(setting),
-        str(setting.conversations),
-        f"{fast.length:.1f}",
-        f"{slow.length:.1f}",
+        *both(setting, fast, slow),
         f"{fast.wall:,.1f}",
         f"{slow.wall:,.1f}",
         *tables.note(
@@ -746,6 +740,12 @@ def measure_server(setting: Setting, root: str, folder: Path, tables: Tables) ->
         f"{statistics.median(run.cpu_seconds for run in mine):.2f} s",
         f"{statistics.median(run.cpu_seconds for run in other):.2f} s",
     )
+
+
+def both(setting: Setting, fast: Rates, slow: Rates) -> list[str]:
+    """What was held by both sides."""
+    talks = str(setting.conversations)
+    return [str(setting), talks, f"{fast.length:.1f}", f"{slow.length:.1f}"]
 
 
 def show(title: str, **runs: Held) -> None:
