@@ -65,7 +65,7 @@ from copy import copy
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import aiohttp
 import torch
@@ -645,6 +645,32 @@ class Tables:
         self.figures[name] = {key: round(ratio, 3) for key, ratio in ratios.items()}
         return [f"{ratio:.2f}" for ratio in ratios.values()]
 
+    def compare(
+        self,
+        player: str,
+        setting: Setting,
+        fast: Rates,
+        slow: Rates,
+        clock: Literal["cpu", "wall"],
+        further: dict[str, float],
+    ) -> list[str]:
+        """What a comparison with clemcore shows first: what was held, rates and ratios."""
+        ours, other = getattr(fast, clock), getattr(slow, clock)
+        replies = ours / fast.length / (other / slow.length)
+        ratios = {clock: ours / other, "replies": replies, **further}
+        held = [
+            str(setting),
+            str(setting.conversations),
+            f"{fast.length:.1f}",
+            f"{slow.length:.1f}",
+        ]
+        return [
+            *held,
+            f"{ours:,.1f}",
+            f"{other:,.1f}",
+            *self.note(f"{player}, {setting}", ratios),
+        ]
+
     def print(self) -> None:
         """Print what there is."""
         console = Console(width=160)
@@ -672,17 +698,7 @@ def measure_hf(setting: Setting, folder: Path, tables: Tables) -> None:
             show(f"{setting}, round {number + 1}", ours=held, engine=bare, clemcore=other[-1])
     fast, slow, bare_rates = (rates(runs, setting) for runs in (mine, other, engine))
     tables.against.add_row(
-        *both(setting, fast, slow),
-        f"{fast.cpu:,.1f}",
-        f"{slow.cpu:,.1f}",
-        *tables.note(
-            f"hf, {setting}",
-            {
-                "cpu": fast.cpu / slow.cpu,
-                "replies": fast.cpu / fast.length / (slow.cpu / slow.length),
-                "wall": fast.wall / slow.wall,
-            },
-        ),
+        *tables.compare("hf", setting, fast, slow, "cpu", {"wall": fast.wall / slow.wall}),
         f"{mine[-1].read:,}",
         f"{other[-1].read:,}",
     )
@@ -725,27 +741,12 @@ def measure_server(setting: Setting, root: str, folder: Path, tables: Tables) ->
             title = f"{setting}, server, round {number + 1}"
             show(title, ours=held, bare=bare[-1], clemcore=other[-1])
     fast, slow, most = (rates(runs, setting) for runs in (mine, other, bare))
+    of_bare = {"of bare": 100 * fast.wall / most.wall}
     tables.server.add_row(
-        *both(setting, fast, slow),
-        f"{fast.wall:,.1f}",
-        f"{slow.wall:,.1f}",
-        *tables.note(
-            f"openai, {setting}",
-            {
-                "wall": fast.wall / slow.wall,
-                "replies": fast.wall / fast.length / (slow.wall / slow.length),
-                "of bare": 100 * fast.wall / most.wall,
-            },
-        ),
+        *tables.compare("openai", setting, fast, slow, "wall", of_bare),
         f"{statistics.median(run.cpu_seconds for run in mine):.2f} s",
         f"{statistics.median(run.cpu_seconds for run in other):.2f} s",
     )
-
-
-def both(setting: Setting, fast: Rates, slow: Rates) -> list[str]:
-    """What was held by both sides."""
-    talks = str(setting.conversations)
-    return [str(setting), talks, f"{fast.length:.1f}", f"{slow.length:.1f}"]
 
 
 def show(title: str, **runs: Held) -> None:
@@ -778,7 +779,7 @@ def main(wanted: list[str]) -> None:
     begin = time.perf_counter()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
-        small, large = tiny(folder), smollm(folder)
+        small, large = tiny(folder), smollm(folder) if set(wanted) - {"tiny"} else []
         settings = [*small * ("tiny" in wanted), *large * ("smollm" in wanted)]
         if "games" in wanted:
             settings += [
