@@ -658,14 +658,11 @@ class Tables:
         ours, other = getattr(fast, clock), getattr(slow, clock)
         replies = ours / fast.length / (other / slow.length)
         ratios = {clock: ours / other, "replies": replies, **further}
-        held = [
+        return [
             str(setting),
             str(setting.conversations),
             f"{fast.length:.1f}",
             f"{slow.length:.1f}",
-        ]
-        return [
-            *held,
             f"{ours:,.1f}",
             f"{other:,.1f}",
             *self.note(f"{player}, {setting}", ratios),
