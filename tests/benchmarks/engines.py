@@ -90,8 +90,8 @@ from playpen import (
     play,
     ready_instances,
 )
-from playpen.game import Play
 from playpen.instance import Experiment
+from playpen.moves import Play
 from playpen.players.engine import Engine, Request
 from playpen.report.tables import plain_table
 from playpen.rollout import DEFAULT_CONCURRENCY

@@ -22,7 +22,7 @@ from tests.core.made_runs import (
 )
 
 from playpen.episode import Episode, Failure, Said
-from playpen.game import Abort, Ask
+from playpen.moves import Abort, Ask
 
 pytestmark = pytest.mark.browser
 

@@ -21,7 +21,7 @@ from tests.core.made_runs import (
 )
 
 from playpen.episode import Failure
-from playpen.game import Abort
+from playpen.moves import Abort
 from playpen.report.viewer import Viewer
 
 pytestmark = pytest.mark.browser

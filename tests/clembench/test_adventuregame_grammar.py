@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from playpen.game import PromptError
+from playpen.prompts import PromptError
 from playpen_clembench.adventuregame.actions import Failure
 from playpen_clembench.adventuregame.grammar import LONGEST, Command, parse
 from playpen_clembench.adventuregame.language import language

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from playpen.game import Violation
+from playpen.moves import Violation
 from playpen_clembench.codenames.board import Board
 from playpen_clembench.codenames.generate import FLAGS
 from playpen_clembench.codenames.lemmas import lemma, related_word

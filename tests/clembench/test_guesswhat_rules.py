@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Referee, replay, replay_script
-from playpen.game import PromptError
 from playpen.instance import Experiment, Instance
+from playpen.prompts import PromptError
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.guesswhat.game import GuessWhat, speed
 

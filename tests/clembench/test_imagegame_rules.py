@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Referee, replay, replay_script
-from playpen.game import Reward
 from playpen.instance import Experiment, Instance
+from playpen.moves import Reward
 from playpen.scoring import episode_scores
 from playpen_clembench.imagegame.drawing import blank, changed_cells, shape, similarity
 from playpen_clembench.imagegame.game import ImageGame

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from playpen import Abort, Ask, Experiment, Instance, Lose, Reply, Reward, Round, Success, Violated
 from playpen.episode import Episode, replay, replay_script
-from playpen.game import PromptError
+from playpen.prompts import PromptError
 from playpen.scoring import episode_scores
 from playpen_clembench.matchit_ascii.game import MatchItAscii
 

@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, replay, replay_script
-from playpen.game import Ask, Game
+from playpen.game import Game
 from playpen.instance import Experiment, Instance
+from playpen.moves import Ask
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Experiment, Instance
-from playpen.game import Violation
+from playpen.moves import Violation
 from playpen_clembench.textmapworld.reply_format import (
     LONGEST_DRAWN_REPLY,
     STOP,

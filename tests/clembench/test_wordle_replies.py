@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from playpen.game import Violation
 from playpen.instance import Experiment, Instance
+from playpen.moves import Violation
 from playpen_clembench.wordle.reply_format import read_guess, read_verdict
 from playpen_clembench.wordle.setting import setting_of
 

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Referee, replay, replay_script
-from playpen.game import Abort, Lose, Reward, Round, Success, Violated
 from playpen.instance import Experiment, Instance
+from playpen.moves import Abort, Lose, Reward, Round, Success, Violated
 from playpen.scoring import episode_scores
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 from playpen_clembench.wordle.setting import setting_of

@@ -9,7 +9,8 @@ from typing import Any
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Event, Failure, Said
-from playpen.game import (
+from playpen.instance import Experiment, Instance
+from playpen.moves import (
     Abort,
     Ask,
     Exchange,
@@ -22,7 +23,6 @@ from playpen.game import (
     Tell,
     Violated,
 )
-from playpen.instance import Experiment, Instance
 from playpen.store import EpisodeWriter, Run, RunConfig
 
 GAME = "made_up"

@@ -17,26 +17,23 @@ import msgspec
 
 from playpen.conversation import Conversation, Message, Reply, TokenTrace
 from playpen.episode import Episode, Referee
-from playpen.game import (
+from playpen.game import Game, Metrics, Program, Role
+from playpen.instance import Experiment, Instance, split_of
+from playpen.moves import (
     Ask,
     Draw,
     Exchange,
-    Game,
     Lose,
-    Metrics,
     Note,
     Outcome,
     Play,
-    Program,
     Reward,
-    Role,
     Round,
     Success,
     Tell,
     Violation,
     ask,
 )
-from playpen.instance import Experiment, Instance, split_of
 from playpen.player import NoOptions, Player, PlayerError
 
 WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord")

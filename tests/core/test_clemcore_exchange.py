@@ -33,7 +33,7 @@ from tests.core.sample_games import (
 from playpen.cli import exchange
 from playpen.conversation import Message, Reply
 from playpen.episode import Episode, Failure, new_episode
-from playpen.game import Draw, Exchange, Game, Metrics, Note, Play, Success, Tell, ask
+from playpen.game import Game, Metrics
 from playpen.instance import Experiment, Instance, InstanceError, document_of
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import ImportedRun, import_results
@@ -42,6 +42,7 @@ from playpen.interop.clemcore.reading import Recorded, RecordingError, read_json
 from playpen.interop.clemcore.selection import select_instances
 from playpen.interop.clemcore.tables import Scored, scored_episodes, write_tables, write_val
 from playpen.interop.clemcore.turns import Turns
+from playpen.moves import Draw, Exchange, Note, Play, Success, Tell, ask
 from playpen.plugins import get_game, registry
 from playpen.runner import create_run, make_cast, play_run
 from playpen.scoring import score_episodes

@@ -37,12 +37,13 @@ from playpen.episode import (
     replay,
     replay_script,
 )
-from playpen.game import (
+from playpen.game import Game
+from playpen.instance import Instance
+from playpen.moves import (
     Abort,
     Ask,
     Draw,
     Exchange,
-    Game,
     Lose,
     Move,
     Note,
@@ -54,7 +55,6 @@ from playpen.game import (
     Violation,
     ask,
 )
-from playpen.instance import Instance
 
 HERE = instance_of("inline")
 

@@ -18,22 +18,10 @@ from tests.core.sample_games import (
 )
 
 from playpen.episode import Said
-from playpen.game import (
-    Abort,
-    Ask,
-    Game,
-    Lose,
-    Metrics,
-    Play,
-    PromptError,
-    Role,
-    Success,
-    Violated,
-    Violation,
-    ask,
-    fill,
-)
+from playpen.game import Game, Metrics, Role
 from playpen.instance import Instance
+from playpen.moves import Abort, Ask, Lose, Play, Success, Violated, Violation, ask
+from playpen.prompts import PromptError, fill
 
 # --- ask -----------------------------------------------------------------------------------------
 

@@ -29,8 +29,9 @@ from tests.core.sample_games import (
 
 from playpen.conversation import Conversation, Reply, Trajectory
 from playpen.episode import Episode, fork, replay
-from playpen.game import Abort, Ask, Game, Lose, Success
+from playpen.game import Game
 from playpen.instance import Instance, read_instances
+from playpen.moves import Abort, Ask, Lose, Success
 from playpen.player import Player
 from playpen.players.program import FunctionPlayer
 from playpen.rollout import play

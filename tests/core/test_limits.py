@@ -12,8 +12,8 @@ from tests.core.virtual_time import run_virtually
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode, replay
-from playpen.game import Abort, Ask, Play, Success
 from playpen.instance import Instance
+from playpen.moves import Abort, Ask, Play, Success
 from playpen.player import Player
 from playpen.rollout import Limits, make_jobs, rollout
 from playpen.store import Run

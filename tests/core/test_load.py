@@ -16,8 +16,8 @@ from tests.core.virtual_time import run_virtually
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode
-from playpen.game import Ask, Play, Success
 from playpen.instance import Instance
+from playpen.moves import Ask, Play, Success
 from playpen.player import Player, PlayerError
 from playpen.rollout import make_jobs, rollout
 

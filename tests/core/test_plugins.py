@@ -243,7 +243,7 @@ def test_a_path_to_nothing_is_reported(packs: PackFolder) -> None:
         get_game("one")
 
 
-@pytest.mark.parametrize("path", ["playpen.game:Role", "playpen.game:ask", "playpen.game"])
+@pytest.mark.parametrize("path", ["playpen.game:Role", "playpen.moves:ask", "playpen.game"])
 def test_a_path_to_something_else_than_a_game_is_reported(packs: PackFolder, path: str) -> None:
     packs.add("my-pack", games("one", path=path))
     with pytest.raises(PluginError, match=path):
@@ -251,7 +251,7 @@ def test_a_path_to_something_else_than_a_game_is_reported(packs: PackFolder, pat
 
 
 def test_a_path_to_something_else_than_a_player_is_reported(packs: PackFolder) -> None:
-    packs.add("my-pack", players("one", path="playpen.game:ask"))
+    packs.add("my-pack", players("one", path="playpen.moves:ask"))
     with pytest.raises(PluginError, match="one"):
         make_player("one:")
 

@@ -31,7 +31,7 @@ from tests.core.made_runs import (
 
 from playpen.conversation import Reply, TokenTrace
 from playpen.episode import Episode, Failure, Said
-from playpen.game import Abort, Lose, Success
+from playpen.moves import Abort, Lose, Success
 from playpen.plugins import get_game
 from playpen.report.material import distinct_names, read_material
 from playpen.report.records import row_of, transcript_of

@@ -12,8 +12,9 @@ from tests.core.conftest import PackFolder
 from tests.core.sample_games import drive, game_of, guessing, instance_of, outcome_of, relay
 
 from playpen.episode import Episode, Failure
-from playpen.game import Abort, Ask, Game, Lose, Outcome, Play, Reward, Success, Tell
+from playpen.game import Game
 from playpen.instance import Instance
+from playpen.moves import Abort, Ask, Lose, Outcome, Play, Reward, Success, Tell
 from playpen.plugins import get_game
 from playpen.rewards import (
     OutcomeOptions,

@@ -24,8 +24,9 @@ from tests.core.sample_games import (
 
 from playpen.conversation import Conversation, Reply, TokenTrace
 from playpen.episode import Episode
-from playpen.game import Ask, Draw, Game, Note, Play, Reward, Success, Violation, ask
+from playpen.game import Game
 from playpen.instance import Instance
+from playpen.moves import Ask, Draw, Note, Play, Reward, Success, Violation, ask
 from playpen.player import Player, PlayerError
 from playpen.players.program import FunctionPlayer
 from playpen.rollout import AssignmentError, Job, assign, make_jobs, play, play_episode, rollout

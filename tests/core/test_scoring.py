@@ -19,7 +19,8 @@ from hypothesis import strategies as st
 from tests.core.sample_games import EndlessGame, GuessingGame, guessing, instance_of
 
 from playpen.episode import Episode, Failure, new_episode
-from playpen.game import Abort, Game, Lose, Metrics, Outcome, Success
+from playpen.game import Game, Metrics
+from playpen.moves import Abort, Lose, Outcome, Success
 from playpen.scoring import (
     GameScore,
     RunScore,

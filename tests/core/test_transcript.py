@@ -18,7 +18,9 @@ from tests.core.sample_games import GuessingGame, RelayGame, drive, game_of, gue
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Failure, Referee
-from playpen.game import (
+from playpen.inert import inert
+from playpen.instance import Experiment, Instance
+from playpen.moves import (
     Abort,
     Ask,
     Lose,
@@ -31,8 +33,6 @@ from playpen.game import (
     Violation,
     ask,
 )
-from playpen.inert import inert
-from playpen.instance import Experiment, Instance
 from playpen.report.transcript import outcome_text, transcript
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

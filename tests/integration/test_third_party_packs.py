@@ -17,8 +17,9 @@ import pytest
 from tests.environments import Environment, build_wheel, output_of, pip
 
 from playpen import Instance, Message, Reply, play, replay
-from playpen.game import Abort, Game
+from playpen.game import Game
 from playpen.instance import SPLITS, parse_instances
+from playpen.moves import Abort
 from playpen.players.program import FunctionPlayer
 
 ROOT = Path(__file__).parents[2]

@@ -15,24 +15,10 @@ from safetensors.torch import load_file
 from trl import GRPOConfig, GRPOTrainer
 
 from playpen.conversation import Conversation
-from playpen.game import (
-    Ask,
-    Draw,
-    Game,
-    Lose,
-    Note,
-    Play,
-    Program,
-    Reward,
-    Role,
-    Round,
-    Success,
-    Tell,
-    Violation,
-    ask,
-)
+from playpen.game import Game, Program, Role
 from playpen.hookspecs import GameSpec
 from playpen.instance import Instance, split_of
+from playpen.moves import Ask, Draw, Lose, Note, Play, Reward, Round, Success, Tell, Violation, ask
 from playpen.plugins import registry
 from playpen.rewards import RewardTable
 from playpen.training import (

@@ -27,8 +27,8 @@ from playpen import play as play_episodes
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode, Said, new_episode
 from playpen.errors import PlaypenError
-from playpen.game import Lose
 from playpen.instance import Experiment, Instance
+from playpen.moves import Lose
 from playpen.player import PlayerError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.plugins import get_game

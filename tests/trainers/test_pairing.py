@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from playpen.episode import Episode
-from playpen.game import Lose, Success
+from playpen.moves import Lose, Success
 from playpen_trainers.pairing import compare, sign_test
 
 

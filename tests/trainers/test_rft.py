@@ -24,9 +24,9 @@ from playpen import Experiment, Instance, get_game, make_player
 from playpen import play as play_episodes
 from playpen.conversation import Row
 from playpen.episode import Episode, new_episode
-from playpen.game import Abort, Lose, Success
 from playpen.hookspecs import hookimpl
 from playpen.instance import parse_instances
+from playpen.moves import Abort, Lose, Success
 from playpen.plugins import registry
 from playpen.training import (
     ConfigError,

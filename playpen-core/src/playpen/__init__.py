@@ -7,21 +7,20 @@ The names here are the public interface for pack authors and notebooks; heavier 
 from playpen.conversation import Conversation, Message, Reply, Row, TokenTrace, Trajectory
 from playpen.episode import Episode, Referee, fork, replay
 from playpen.errors import PlaypenError
-from playpen.game import (
+from playpen.game import Game, Metrics, Program, Role
+from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
+from playpen.instance import Experiment, Instance, read_instances, ready_instances, split_of
+from playpen.moves import (
     Abort,
     Ask,
     Draw,
     Exchange,
-    Game,
     Lose,
-    Metrics,
     Move,
     Note,
     Outcome,
     Play,
-    Program,
     Reward,
-    Role,
     Round,
     Success,
     Tell,
@@ -29,8 +28,6 @@ from playpen.game import (
     Violation,
     ask,
 )
-from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
-from playpen.instance import Experiment, Instance, read_instances, ready_instances, split_of
 from playpen.player import Player, PlayerError
 from playpen.plugins import get_game, make_player
 from playpen.rollout import play

@@ -20,12 +20,13 @@ from playpen.conversation import (
     storable,
     trajectory,
 )
-from playpen.game import (
+from playpen.game import Game
+from playpen.instance import Instance
+from playpen.moves import (
     Abort,
     Ask,
     Draw,
     Exchange,
-    Game,
     Lose,
     Move,
     Note,
@@ -37,7 +38,6 @@ from playpen.game import (
     Violated,
     Violation,
 )
-from playpen.instance import Instance
 
 MOST_MOVES = 100_000
 """A game that makes so many moves in a row without a question will never ask one."""

@@ -20,7 +20,7 @@ from typing import Annotated, Any, ClassVar, Literal
 import msgspec
 
 from playpen.episode import Episode, Said
-from playpen.game import Reward
+from playpen.moves import Reward
 
 Finite = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
 Share = Annotated[float, msgspec.Meta(ge=0, le=1)]

@@ -9,7 +9,7 @@ from typing import Literal
 import msgspec
 
 from playpen.episode import Episode
-from playpen.game import Abort, Lose
+from playpen.moves import Abort, Lose
 
 
 class Reason(msgspec.Struct, frozen=True):

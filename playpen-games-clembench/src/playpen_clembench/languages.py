@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib.resources
 
-from playpen.game import PromptError
+from playpen.prompts import PromptError
 
 
 def language_file(package: str, language: str, name: str) -> bytes:

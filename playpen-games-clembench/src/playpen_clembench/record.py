@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from playpen.episode import Event
-from playpen.game import Note, Round
+from playpen.moves import Note, Round
 
 
 def noted(events: Iterable[Event], kind: str) -> list[Any]:

@@ -8,7 +8,7 @@ from typing import Any
 import msgspec
 
 from playpen.episode import Drawn, Episode, Said
-from playpen.game import Abort, Ask, Draw, Exchange, Lose, Note, Reward, Round, Tell, Violated
+from playpen.moves import Abort, Ask, Draw, Exchange, Lose, Note, Reward, Round, Tell, Violated
 
 LONGEST = 1000
 """Characters of a message in the list; the transcript has it whole."""

@@ -11,8 +11,8 @@ from rich.panel import Panel
 from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
-from playpen.game import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
 from playpen.inert import inert
+from playpen.moves import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 

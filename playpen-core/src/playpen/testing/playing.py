@@ -15,8 +15,9 @@ import msgspec
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode, Referee, Said, new_episode
-from playpen.game import Abort, Game
+from playpen.game import Game
 from playpen.instance import Instance
+from playpen.moves import Abort
 from playpen.testing.findings import excerpt, quoted, reason, spot
 
 Speaker: TypeAlias = Callable[[Conversation], str]

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from playpen.game import fill
+from playpen.prompts import fill
 from playpen_clembench.languages import language_file
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import NamedTuple
 
-from playpen.game import Violation
+from playpen.moves import Violation
 from playpen_clembench.adventuregame.language import Language
 
 COMMAND_TAG = ">"

@@ -6,7 +6,8 @@ import itertools
 from typing import Any
 
 from playpen.episode import Episode, Event, Said
-from playpen.game import Abort, Metrics, Note, Violated
+from playpen.game import Metrics
+from playpen.moves import Abort, Note, Violated
 from playpen_clembench.adventuregame.replies import NO_COMMAND, NO_PLAN
 from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.record import events_by_round, noted

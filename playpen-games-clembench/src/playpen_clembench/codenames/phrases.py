@@ -8,7 +8,7 @@ from functools import cache
 
 import msgspec
 
-from playpen.game import fill
+from playpen.prompts import fill
 from playpen_clembench.codenames.board import ASSIGNMENTS, TEAM
 from playpen_clembench.languages import language_file
 

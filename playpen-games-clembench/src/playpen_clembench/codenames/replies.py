@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import NamedTuple
 
-from playpen.game import Violation
+from playpen.moves import Violation
 from playpen_clembench.codenames.board import TEAM, Board
 from playpen_clembench.codenames.lemmas import related_word
 from playpen_clembench.codenames.phrases import phrases_of

@@ -8,8 +8,9 @@ from collections.abc import Iterable
 from typing import Any
 
 from playpen.episode import Episode, Event
-from playpen.game import Abort, Metrics, Violated
+from playpen.game import Metrics
 from playpen.instance import Instance
+from playpen.moves import Abort, Violated
 from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, INNOCENT, OPPONENT, TEAM
 from playpen_clembench.codenames.replies import CLUEGIVER, GUESSER, NUMBER_WITH_CLUE, REPROMPT
 from playpen_clembench.counts import request_counts

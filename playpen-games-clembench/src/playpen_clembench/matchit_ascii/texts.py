@@ -7,7 +7,7 @@ from functools import cache
 import msgspec
 
 from playpen import Instance
-from playpen.game import fill
+from playpen.prompts import fill
 from playpen_clembench.languages import language_file
 
 

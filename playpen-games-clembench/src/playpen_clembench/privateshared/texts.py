@@ -16,8 +16,8 @@ from typing import Any, TypeAlias
 import msgspec
 
 from playpen import Experiment, Instance
-from playpen.game import PromptError
 from playpen.instance import load_json
+from playpen.prompts import PromptError
 from playpen_clembench.languages import language_file
 
 Wordings: TypeAlias = dict[str, tuple[str, ...]]

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from typing import Any
 
 from playpen.episode import Episode
-from playpen.game import Abort, Metrics
+from playpen.game import Metrics
+from playpen.moves import Abort
 from playpen_clembench.record import noted
 from playpen_clembench.textmapworld.exploration import count_loops, explore
 from playpen_clembench.textmapworld.graph_distance import shape_of, similarity

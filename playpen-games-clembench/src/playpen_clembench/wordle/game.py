@@ -7,21 +7,9 @@ from functools import partial
 from typing import Any, ClassVar
 
 from playpen.episode import Episode
-from playpen.game import (
-    Game,
-    Lose,
-    Metrics,
-    Move,
-    Note,
-    Play,
-    Program,
-    Reward,
-    Role,
-    Round,
-    Success,
-    ask,
-)
+from playpen.game import Game, Metrics, Program, Role
 from playpen.instance import Instance
+from playpen.moves import Lose, Move, Note, Play, Reward, Round, Success, ask
 from playpen_clembench.wordle import feedback, generate, scores
 from playpen_clembench.wordle.reply_format import Answer, read_guess, read_verdict
 from playpen_clembench.wordle.setting import Setting, setting_of

@@ -6,7 +6,7 @@ import re
 from functools import cache
 from typing import NamedTuple
 
-from playpen.game import Violation
+from playpen.moves import Violation
 from playpen_clembench.wordle.setting import Setting
 
 UNKNOWN_WORD = "unknown_word"

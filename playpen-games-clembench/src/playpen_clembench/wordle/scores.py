@@ -7,7 +7,8 @@ from itertools import pairwise
 from typing import Any
 
 from playpen.episode import Episode
-from playpen.game import Metrics, Violated
+from playpen.game import Metrics
+from playpen.moves import Violated
 from playpen_clembench.counts import request_counts
 from playpen_clembench.record import noted
 from playpen_clembench.wordle import feedback

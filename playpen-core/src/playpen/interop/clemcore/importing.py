@@ -19,7 +19,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from playpen.episode import Divergence, Episode, Failure, new_episode, replay_script
-from playpen.game import Ask, Game
+from playpen.game import Game
 from playpen.instance import Instance
 from playpen.interop.clemcore.played import InstancesFiles, Library, UnknownInstance
 from playpen.interop.clemcore.reading import (
@@ -34,6 +34,7 @@ from playpen.interop.clemcore.reading import (
 )
 from playpen.interop.clemcore.vocabulary import INSTANCE, INTERACTIONS
 from playpen.interop.recordings import TOLERANCE
+from playpen.moves import Ask
 from playpen.plugins import PluginError, get_game
 from playpen.runner import versions
 from playpen.scoring import episode_scores

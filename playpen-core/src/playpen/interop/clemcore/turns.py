@@ -7,7 +7,7 @@ from typing import Any
 import msgspec
 
 from playpen.episode import Drawn, Episode, Said, View
-from playpen.game import Ask, Exchange, Game, Note, Reward, Round, Tell, Violated
+from playpen.game import Game
 from playpen.interop.clemcore.vocabulary import (
     CONTEXT,
     DRAWN,
@@ -19,6 +19,7 @@ from playpen.interop.clemcore.vocabulary import (
     SEND,
     players_of,
 )
+from playpen.moves import Ask, Exchange, Note, Reward, Round, Tell, Violated
 
 
 class Turns:

@@ -9,7 +9,7 @@ from collections.abc import Iterator
 import pytest
 
 from playpen.episode import Episode, Said
-from playpen.game import Ask, Exchange, Tell
+from playpen.moves import Ask, Exchange, Tell
 from playpen.testing.checks.secrecy import find_leak
 from playpen.testing.findings import fault, place, quoted
 from playpen.testing.material import Material

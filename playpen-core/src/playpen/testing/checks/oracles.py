@@ -8,7 +8,7 @@ import random
 import pytest
 
 from playpen.conversation import Conversation, Message
-from playpen.game import Abort
+from playpen.moves import Abort
 from playpen.testing.findings import fault, place, quoted, reason
 from playpen.testing.material import Material
 from playpen.testing.playing import OracleError, Played

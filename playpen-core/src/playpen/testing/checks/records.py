@@ -12,7 +12,8 @@ import pytest
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode, Referee, fork, new_episode, replay
-from playpen.game import Ask, Draw, Game, Violation
+from playpen.game import Game
+from playpen.moves import Ask, Draw, Violation
 from playpen.store import EpisodeWriter, Run, RunConfig, RunError
 from playpen.testing.findings import fault, not_json, place, quoted, reason
 from playpen.testing.material import Material

@@ -14,8 +14,8 @@ from collections.abc import Collection, Iterator, Mapping, Sequence
 import msgspec
 
 from playpen.episode import Episode, Said
-from playpen.game import Ask, Exchange, Tell
 from playpen.instance import Instance
+from playpen.moves import Ask, Exchange, Tell
 from playpen.testing.checks.declaration import shared_fields
 from playpen.testing.material import Material
 from playpen.testing.playing import Played, reciter

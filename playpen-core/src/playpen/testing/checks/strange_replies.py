@@ -8,8 +8,9 @@ import msgspec
 
 from playpen.conversation import Conversation
 from playpen.episode import Episode, GameError
-from playpen.game import Abort, Lose, Metrics
+from playpen.game import Metrics
 from playpen.instance import Instance
+from playpen.moves import Abort, Lose
 from playpen.testing.findings import fault, not_json, place, reason, spot
 from playpen.testing.material import Material
 from playpen.testing.playing import Played, Speaker, Stuck, drive, reciter, time_limit
