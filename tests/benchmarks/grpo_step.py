@@ -32,8 +32,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.smollm import fetch_smollm
 
 from playpen import get_game
-from playpen.episode import Referee
 from playpen.players import engine
+from playpen.referee import Referee
 from playpen.report.tables import plain_table
 from playpen.training import TrainConfig, read_config, train
 from playpen_trainers import grpo

@@ -6,9 +6,9 @@ import pytest
 
 from playpen import Conversation, Episode, Experiment, Instance, Message, play, ready_instances
 from playpen.conversation import Reply
-from playpen.episode import Referee
 from playpen.instance import SPLITS, parse_instances
 from playpen.players.program import FunctionPlayer
+from playpen.referee import Referee
 from playpen.scoring import episode_scores
 from playpen_clembench.adventuregame.game import AdventureGame
 from playpen_clembench.adventuregame.oracle import adventurer

@@ -9,10 +9,10 @@ import msgspec
 import pytest
 
 from playpen import Note, Reply, play
-from playpen.episode import Replay, replay_script
 from playpen.instance import parse_instances
 from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import Replay, replay_script
 from playpen_clembench.adventuregame.game import AdventureGame
 
 GAME = AdventureGame()

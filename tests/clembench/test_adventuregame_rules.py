@@ -11,9 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Abort, Episode, Experiment, Instance, Note, Reply, Reward, Round, replay
-from playpen.episode import Replay, replay_script
 from playpen.moves import Violation
 from playpen.prompts import PromptError
+from playpen.replay import Replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.adventuregame.game import AdventureGame
 from playpen_clembench.adventuregame.language import language

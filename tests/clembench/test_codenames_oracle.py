@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 
 from playpen import Conversation, Instance, Message, Reply, ready_instances
-from playpen.episode import Episode, Referee, new_episode
+from playpen.episode import Episode
 from playpen.instance import Experiment
+from playpen.referee import Referee, new_episode
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.game import Codenames
 from playpen_clembench.codenames.generate import FLAGS

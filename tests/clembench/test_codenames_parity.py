@@ -10,9 +10,10 @@ from typing import Any
 import pytest
 
 from playpen import Note, Reply
-from playpen.episode import Referee, replay_script
 from playpen.instance import Checker, Experiment, Instance
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
+from playpen.referee import Referee
+from playpen.replay import replay_script
 from playpen_clembench.codenames.game import Codenames
 
 GAME = Codenames()

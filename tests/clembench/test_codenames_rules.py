@@ -10,8 +10,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Abort, Draw, Instance, Lose, Note, Reply, Reward, Success, replay
-from playpen.episode import Episode, Replay, replay_script
+from playpen.episode import Episode
 from playpen.instance import Experiment
+from playpen.replay import Replay, replay_script
 from playpen_clembench.codenames.game import Codenames
 from playpen_clembench.codenames.generate import FLAGS
 

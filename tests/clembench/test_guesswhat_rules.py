@@ -10,9 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, Referee, replay, replay_script
+from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.prompts import PromptError
+from playpen.referee import Referee
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.guesswhat.game import GuessWhat, speed
 

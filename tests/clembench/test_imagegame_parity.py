@@ -9,10 +9,10 @@ import pytest
 
 from playpen import play
 from playpen.conversation import Reply
-from playpen.episode import replay_script
 from playpen.instance import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import replay_script
 from playpen_clembench.imagegame.game import ImageGame
 
 ROLES = {"Player 1": "giver", "Player 2": "follower"}

@@ -10,9 +10,11 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, Referee, replay, replay_script
+from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.moves import Reward
+from playpen.referee import Referee
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.imagegame.drawing import blank, changed_cells, shape, similarity
 from playpen_clembench.imagegame.game import ImageGame

@@ -8,8 +8,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Abort, Ask, Experiment, Instance, Lose, Reply, Reward, Round, Success, Violated
-from playpen.episode import Episode, replay, replay_script
+from playpen.episode import Episode
 from playpen.prompts import PromptError
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.matchit_ascii.game import MatchItAscii
 

@@ -9,10 +9,10 @@ import pytest
 
 from playpen import Experiment, Instance, play
 from playpen.conversation import Reply
-from playpen.episode import replay_script
 from playpen.instance import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import replay_script
 from playpen_clembench.privateshared.game import PrivateShared
 
 GAME = PrivateShared()

@@ -10,9 +10,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Abort, Ask, Experiment, Instance, Lose, Note, Reply, Reward, Success, Violated
-from playpen.episode import Episode, replay, replay_script
+from playpen.episode import Episode
 from playpen.moves import Round
 from playpen.prompts import PromptError
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.privateshared.game import PrivateShared
 from playpen_clembench.privateshared.scores import Probe, kappa

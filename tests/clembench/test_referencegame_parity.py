@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, Reply, play
-from playpen.episode import replay_script
 from playpen.instance import parse_instances
 from playpen.players.program import FunctionPlayer
+from playpen.replay import replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.referencegame.game import ReferenceGame
 

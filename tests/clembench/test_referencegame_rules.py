@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Ask, Episode, Experiment, Instance, Reply, Role
-from playpen.episode import Replay, replay, replay_script
 from playpen.prompts import PromptError
+from playpen.replay import Replay, replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.referencegame.game import ReferenceGame
 from playpen_clembench.referencegame.replies import reader

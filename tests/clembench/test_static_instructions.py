@@ -14,9 +14,11 @@ from hypothesis import strategies as st
 
 from playpen import PlaypenError
 from playpen.conversation import Reply
-from playpen.episode import Episode, Referee, replay, replay_script
+from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.moves import Ask
+from playpen.referee import Referee
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.static import instructions, sentences
 from playpen_clembench.static.ifeval import IfEval

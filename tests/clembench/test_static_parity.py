@@ -9,10 +9,10 @@ import pytest
 
 from playpen import play
 from playpen.conversation import Reply
-from playpen.episode import replay_script
 from playpen.instance import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.static.cladder import Cladder
 from playpen_clembench.static.eqbench import EqBench

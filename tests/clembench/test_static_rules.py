@@ -12,10 +12,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, replay, replay_script
+from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Experiment, Instance
 from playpen.moves import Ask
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder

@@ -26,10 +26,10 @@ from playpen import (
     Violated,
     play,
 )
-from playpen.episode import Replay, replay, replay_script
 from playpen.instance import SPLITS, InstanceError, parse_instances, ready_instances
 from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import Replay, replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.taboo.cards import Card, cards, mini_world
 from playpen_clembench.taboo.game import Taboo

@@ -7,10 +7,10 @@ from pathlib import Path
 import pytest
 
 from playpen import Reply, play
-from playpen.episode import replay_script
 from playpen.instance import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
+from playpen.replay import replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,

@@ -9,8 +9,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from playpen import Abort, Experiment, Instance, Note, Reply, Reward, Round
-from playpen.episode import Replay, replay, replay_script
 from playpen.instance import InstanceError
+from playpen.replay import Replay, replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,

@@ -5,9 +5,10 @@ from __future__ import annotations
 import pytest
 
 from playpen.conversation import Conversation, Message, Reply
-from playpen.episode import Episode, Referee, new_episode
+from playpen.episode import Episode
 from playpen.instance import Experiment, Instance, parse_instances
 from playpen.moves import Note, Violated
+from playpen.referee import Referee, new_episode
 from playpen_clembench.wordle import feedback, material
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 from playpen_clembench.wordle.oracle import OPENERS, critic, guesser

@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from playpen.conversation import Reply
-from playpen.episode import replay_script
 from playpen.instance import Checker, Experiment, Instance
+from playpen.replay import replay_script
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 
 SAMPLE = Path(__file__).parents[2].parent / "shared" / "parity" / "clem"

@@ -8,9 +8,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, Referee, replay, replay_script
+from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.moves import Abort, Lose, Reward, Round, Success, Violated
+from playpen.referee import Referee
+from playpen.replay import replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 from playpen_clembench.wordle.setting import setting_of

@@ -16,7 +16,7 @@ from typing import Any, ClassVar
 import msgspec
 
 from playpen.conversation import Conversation, Message, Reply, TokenTrace
-from playpen.episode import Episode, Referee
+from playpen.episode import Episode
 from playpen.game import Game, Metrics, Program, Role
 from playpen.instance import Experiment, Instance, split_of
 from playpen.moves import (
@@ -35,6 +35,7 @@ from playpen.moves import (
     ask,
 )
 from playpen.player import NoOptions, Player, PlayerError
+from playpen.referee import Referee
 
 WORDS = ("amber", "birch", "cedar", "dune", "ember", "fjord")
 

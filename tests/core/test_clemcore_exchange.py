@@ -32,7 +32,7 @@ from tests.core.sample_games import (
 
 from playpen.cli import exchange
 from playpen.conversation import Message, Reply
-from playpen.episode import Episode, Failure, new_episode
+from playpen.episode import Episode, Failure
 from playpen.game import Game, Metrics
 from playpen.instance import Experiment, Instance, InstanceError, document_of
 from playpen.interop.clemcore.exporting import export_run
@@ -44,6 +44,7 @@ from playpen.interop.clemcore.tables import Scored, scored_episodes, write_table
 from playpen.interop.clemcore.turns import Turns
 from playpen.moves import Draw, Exchange, Note, Play, Success, Tell, ask
 from playpen.plugins import get_game, registry
+from playpen.referee import new_episode
 from playpen.runner import create_run, make_cast, play_run
 from playpen.scoring import score_episodes
 from playpen.store import EpisodeWriter, Run, RunConfig, RunError

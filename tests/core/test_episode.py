@@ -25,18 +25,7 @@ from tests.core.sample_games import (
 )
 
 from playpen.conversation import Conversation, Message, Reply
-from playpen.episode import (
-    Drawn,
-    Episode,
-    Failure,
-    GameError,
-    Referee,
-    Said,
-    fork,
-    new_episode,
-    replay,
-    replay_script,
-)
+from playpen.episode import Drawn, Episode, Failure, Said
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.moves import (
@@ -55,6 +44,8 @@ from playpen.moves import (
     Violation,
     ask,
 )
+from playpen.referee import GameError, Referee, new_episode
+from playpen.replay import fork, replay, replay_script
 
 HERE = instance_of("inline")
 

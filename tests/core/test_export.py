@@ -26,12 +26,13 @@ from tests.core.sample_games import (
 )
 
 from playpen.conversation import Conversation, Reply
-from playpen.episode import Episode, Failure, new_episode
+from playpen.episode import Episode, Failure
 from playpen.export.card import code
 from playpen.game import Game, Program
 from playpen.inert import inert
 from playpen.instance import Instance
 from playpen.moves import Abort, Ask, Draw, Lose, Play, Success
+from playpen.referee import new_episode
 from playpen.store import EpisodeWriter, Run, RunConfig
 
 FORMATS = ("sft", "dpo", "kto", "messages", "parquet")

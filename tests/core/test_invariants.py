@@ -28,12 +28,13 @@ from tests.core.sample_games import (
 )
 
 from playpen.conversation import Conversation, Reply, Trajectory
-from playpen.episode import Episode, fork, replay
+from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance, read_instances
 from playpen.moves import Abort, Ask, Lose, Success
 from playpen.player import Player
 from playpen.players.program import FunctionPlayer
+from playpen.replay import fork, replay
 from playpen.rollout import play
 from playpen.runner import create_run, make_cast, play_run
 from playpen.store import EpisodeWriter, Run

@@ -11,10 +11,11 @@ from tests.core.sample_games import game_of, instance_of
 from tests.core.virtual_time import run_virtually
 
 from playpen.conversation import Conversation, Reply
-from playpen.episode import Episode, replay
+from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.moves import Abort, Ask, Play, Success
 from playpen.player import Player
+from playpen.replay import replay
 from playpen.rollout import Limits, make_jobs, rollout
 from playpen.store import Run
 

@@ -12,11 +12,11 @@ import pytest
 from tests.core.command_line import HOSTILE, good, playpen, refused
 from tests.core.sample_games import RelayGame, game_of
 
-from playpen.episode import Divergence
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.interop.recordings import Recording, read_recordings, replay_recording
 from playpen.moves import Draw, Lose, Play, Success, ask
+from playpen.replay import Divergence
 
 PLAYERS = ("Player 1", "Player 2")
 WIN = ("CLUE: ice", "GUESS: summer", "CLUE: frost", "GUESS: winter")

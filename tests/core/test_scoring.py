@@ -18,9 +18,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.sample_games import EndlessGame, GuessingGame, guessing, instance_of
 
-from playpen.episode import Episode, Failure, new_episode
+from playpen.episode import Episode, Failure
 from playpen.game import Game, Metrics
 from playpen.moves import Abort, Lose, Outcome, Success
+from playpen.referee import new_episode
 from playpen.scoring import (
     GameScore,
     RunScore,

@@ -13,9 +13,10 @@ import pytest
 from tests.core.sample_games import GuessingGame, drive, guessing, relay
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, Failure, Said, new_episode
+from playpen.episode import Episode, Failure, Said
 from playpen.instance import Instance
 from playpen.moves import Note
+from playpen.referee import new_episode
 from playpen.store import FORMAT, EpisodeKey, EpisodeWriter, Run, RunConfig, RunError
 
 INSTANCES = [guessing(secret=i) for i in (3, 5, 8)]

@@ -17,7 +17,7 @@ from tests.core.conftest import PackFolder
 from tests.core.sample_games import GuessingGame, RelayGame, drive, game_of, guessing, relay
 
 from playpen.conversation import Reply
-from playpen.episode import Episode, Failure, Referee
+from playpen.episode import Episode, Failure
 from playpen.inert import inert
 from playpen.instance import Experiment, Instance
 from playpen.moves import (
@@ -33,6 +33,7 @@ from playpen.moves import (
     Violation,
     ask,
 )
+from playpen.referee import Referee
 from playpen.report.transcript import outcome_text, transcript
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")

@@ -25,13 +25,14 @@ from tests.trainers.online_kit import (
 from playpen import make_player
 from playpen import play as play_episodes
 from playpen.conversation import Conversation, Reply
-from playpen.episode import Episode, Said, new_episode
+from playpen.episode import Episode, Said
 from playpen.errors import PlaypenError
 from playpen.instance import Experiment, Instance
 from playpen.moves import Lose
 from playpen.player import PlayerError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.plugins import get_game
+from playpen.referee import new_episode
 from playpen.rewards import RewardTable
 from playpen.training import (
     GamesTable,

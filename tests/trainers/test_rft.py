@@ -23,11 +23,12 @@ from tests.trainers.online_kit import HERE, logged, register_games, tiny_base, w
 from playpen import Experiment, Instance, get_game, make_player
 from playpen import play as play_episodes
 from playpen.conversation import Row
-from playpen.episode import Episode, new_episode
+from playpen.episode import Episode
 from playpen.hookspecs import hookimpl
 from playpen.instance import parse_instances
 from playpen.moves import Abort, Lose, Success
 from playpen.plugins import registry
+from playpen.referee import new_episode
 from playpen.training import (
     ConfigError,
     DataTable,

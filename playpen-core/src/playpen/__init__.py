@@ -5,7 +5,7 @@ The names here are the public interface for pack authors and notebooks; heavier 
 """
 
 from playpen.conversation import Conversation, Message, Reply, Row, TokenTrace, Trajectory
-from playpen.episode import Episode, Referee, fork, replay
+from playpen.episode import Episode
 from playpen.errors import PlaypenError
 from playpen.game import Game, Metrics, Program, Role
 from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
@@ -30,6 +30,8 @@ from playpen.moves import (
 )
 from playpen.player import Player, PlayerError
 from playpen.plugins import get_game, make_player
+from playpen.referee import Referee
+from playpen.replay import fork, replay
 from playpen.rollout import play
 
 __all__ = [

@@ -11,11 +11,13 @@ from concurrent.futures import ThreadPoolExecutor
 import msgspec
 
 from playpen.conversation import Conversation, Reply, storable
-from playpen.episode import Episode, Failure, Referee, fork, new_episode
+from playpen.episode import Episode, Failure
 from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.instance import Instance, InstanceError
 from playpen.player import Player, PlayerError, did_you_mean
+from playpen.referee import Referee, new_episode
+from playpen.replay import fork
 
 DEFAULT_CONCURRENCY = 64
 _BREATH = 0.05

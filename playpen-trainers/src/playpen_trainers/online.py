@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Literal, NamedTuple, TypeAlias
 
 from playpen.conversation import Row, derive_seed
-from playpen.episode import Episode, new_episode
+from playpen.episode import Episode
 from playpen.player import Player, PlayerError
+from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
 from playpen_trainers.partners import Partners

@@ -20,10 +20,11 @@ import msgspec
 import transformers
 
 from playpen.conversation import Row, derive_seed
-from playpen.episode import Episode, new_episode
+from playpen.episode import Episode
 from playpen.player import Player, PlayerError
 from playpen.players.chat import ChatFormat
 from playpen.players.hf import HuggingFaceOptions
+from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner

@@ -15,7 +15,7 @@ from playpen.plugins import PluginError, get_game
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from playpen.episode import Divergence
+    from playpen.replay import Divergence
     from playpen.scoring import RunScore
     from playpen.store import Run
 
@@ -51,8 +51,8 @@ def replay(path: Path, out: Path | None) -> None:
 
 
 def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
-    from playpen.episode import replay as replay_episode
     from playpen.interop.recordings import read_recordings, replay_recording, result_of
+    from playpen.replay import replay as replay_episode
     from playpen.store import Run, RunError
 
     if path.is_file():

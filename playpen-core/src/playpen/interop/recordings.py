@@ -11,9 +11,10 @@ from typing import Any
 import msgspec
 
 from playpen.conversation import Reply
-from playpen.episode import Divergence, Episode, Replay, replay_script
+from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Experiment, Instance, InstanceError
+from playpen.replay import Divergence, Replay, replay_script
 from playpen.scoring import episode_scores
 
 TOLERANCE = 1e-6

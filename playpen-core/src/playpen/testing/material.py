@@ -17,7 +17,6 @@ from hypothesis import strategies as st
 from hypothesis.errors import Flaky
 
 from playpen.conversation import Conversation
-from playpen.episode import new_episode
 from playpen.game import Game, Program
 from playpen.hookspecs import GameSpec
 from playpen.instance import (
@@ -30,6 +29,7 @@ from playpen.instance import (
     parse_instances,
 )
 from playpen.plugins import registry
+from playpen.referee import new_episode
 from playpen.testing.findings import fault, quoted, reason, spot
 from playpen.testing.playing import (
     OracleError,

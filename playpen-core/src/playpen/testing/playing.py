@@ -14,10 +14,11 @@ from typing import Any, TypeAlias
 import msgspec
 
 from playpen.conversation import Conversation, Reply
-from playpen.episode import Episode, Referee, Said, new_episode
+from playpen.episode import Episode, Said
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.moves import Abort
+from playpen.referee import Referee, new_episode
 from playpen.testing.findings import excerpt, quoted, reason, spot
 
 Speaker: TypeAlias = Callable[[Conversation], str]

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 
 import msgspec
 
-from playpen.episode import Divergence, Episode, Failure, new_episode, replay_script
+from playpen.episode import Episode, Failure
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.interop.clemcore.played import InstancesFiles, Library, UnknownInstance
@@ -36,6 +36,8 @@ from playpen.interop.clemcore.vocabulary import INSTANCE, INTERACTIONS
 from playpen.interop.recordings import TOLERANCE
 from playpen.moves import Ask
 from playpen.plugins import PluginError, get_game
+from playpen.referee import new_episode
+from playpen.replay import Divergence, replay_script
 from playpen.runner import versions
 from playpen.scoring import episode_scores
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig, RunError

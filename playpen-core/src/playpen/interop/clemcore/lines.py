@@ -7,7 +7,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from playpen.episode import Episode, Failure, new_episode, replay_script
+from playpen.episode import Episode, Failure
 from playpen.game import Game
 from playpen.interop.clemcore.importing import (
     Imported,
@@ -24,6 +24,8 @@ from playpen.interop.recordings import (
     read_recordings,
     script_of,
 )
+from playpen.referee import new_episode
+from playpen.replay import replay_script
 from playpen.runner import versions
 from playpen.scoring import episode_scores
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig

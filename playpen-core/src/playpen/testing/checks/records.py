@@ -11,9 +11,11 @@ import msgspec
 import pytest
 
 from playpen.conversation import Conversation, Reply
-from playpen.episode import Episode, Referee, fork, new_episode, replay
+from playpen.episode import Episode
 from playpen.game import Game
 from playpen.moves import Ask, Draw, Violation
+from playpen.referee import Referee, new_episode
+from playpen.replay import fork, replay
 from playpen.store import EpisodeWriter, Run, RunConfig, RunError
 from playpen.testing.findings import fault, not_json, place, quoted, reason
 from playpen.testing.material import Material

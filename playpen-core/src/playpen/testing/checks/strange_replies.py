@@ -7,10 +7,11 @@ import itertools
 import msgspec
 
 from playpen.conversation import Conversation
-from playpen.episode import Episode, GameError
+from playpen.episode import Episode
 from playpen.game import Metrics
 from playpen.instance import Instance
 from playpen.moves import Abort, Lose
+from playpen.referee import GameError
 from playpen.testing.findings import fault, not_json, place, reason, spot
 from playpen.testing.material import Material
 from playpen.testing.playing import Played, Speaker, Stuck, drive, reciter, time_limit
