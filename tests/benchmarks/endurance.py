@@ -14,7 +14,7 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
 from playpen.runner import create_run, make_cast, play_run
 

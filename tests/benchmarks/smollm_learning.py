@@ -30,7 +30,7 @@ import torch
 
 from playpen import Instance, get_game, ready_instances
 from playpen.episode import Abort, Episode
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.runner import create_run, make_cast, play_run
 from playpen.scoring import score_episodes
 from playpen.store import Run

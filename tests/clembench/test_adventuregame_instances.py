@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, Reply, ready_instances, split_of
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import Checker, parse_instances
 from playpen.replay import replay_script
 from playpen_clembench.adventuregame.actions import ACTIONS, Failure, Named
 from playpen_clembench.adventuregame.game import AdventureGame

@@ -6,7 +6,8 @@ import pytest
 
 from playpen import Conversation, Episode, Experiment, Instance, Message, play, ready_instances
 from playpen.conversation import Reply
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen.referee import Referee
 from playpen.scoring import episode_scores

@@ -9,7 +9,7 @@ import msgspec
 import pytest
 
 from playpen import Note, Reply, play
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
 from playpen.replay import Replay, replay_script

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, ready_instances, split_of
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import Checker, parse_instances
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.board import ASSIGNMENTS
 from playpen_clembench.codenames.game import Codenames

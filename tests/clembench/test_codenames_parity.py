@@ -10,7 +10,8 @@ from typing import Any
 import pytest
 
 from playpen import Note, Reply
-from playpen.instance import Checker, Experiment, Instance
+from playpen.instance import Experiment, Instance
+from playpen.instance_sets import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.referee import Referee
 from playpen.replay import replay_script

@@ -6,14 +6,8 @@ import random
 
 import pytest
 
-from playpen.instance import (
-    SPLITS,
-    Checker,
-    InstanceError,
-    parse_instances,
-    ready_instances,
-    split_of,
-)
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.instance_sets import Checker, parse_instances, ready_instances
 from playpen_clembench.guesswhat import taxonomy
 from playpen_clembench.guesswhat.game import GuessWhat
 from playpen_clembench.guesswhat.generate import LEVELS, READY

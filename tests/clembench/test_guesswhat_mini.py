@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from playpen import Conversation, Experiment, Instance, Program, play, ready_instances, split_of
-from playpen.instance import SPLITS, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.guesswhat import mini
 from playpen_clembench.guesswhat.game import GuessWhat

@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from playpen import play
 from playpen.conversation import Conversation, Message
-from playpen.instance import SPLITS, Experiment, Instance, parse_instances, ready_instances
+from playpen.instance import SPLITS, Experiment, Instance
+from playpen.instance_sets import parse_instances, ready_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.guesswhat import taxonomy
 from playpen_clembench.guesswhat.game import GuessWhat

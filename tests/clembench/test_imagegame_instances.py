@@ -6,16 +6,8 @@ import random
 
 import pytest
 
-from playpen.instance import (
-    SPLITS,
-    Checker,
-    Experiment,
-    Instance,
-    InstanceError,
-    parse_instances,
-    ready_instances,
-    split_of,
-)
+from playpen.instance import SPLITS, Experiment, Instance, InstanceError, split_of
+from playpen.instance_sets import Checker, parse_instances, ready_instances
 from playpen_clembench.imagegame.game import ImageGame
 from playpen_clembench.imagegame.generate import LEVELS, READY
 from playpen_clembench.shapes import compact_shapes, drawn

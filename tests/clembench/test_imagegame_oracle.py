@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 
 from playpen import play
 from playpen.conversation import Conversation, Message
-from playpen.instance import SPLITS, Experiment, Instance, ready_instances
+from playpen.instance import SPLITS, Experiment, Instance
+from playpen.instance_sets import ready_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.imagegame.drawing import blank
 from playpen_clembench.imagegame.game import ImageGame

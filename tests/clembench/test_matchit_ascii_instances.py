@@ -9,7 +9,8 @@ from collections import Counter
 import pytest
 
 from playpen import ready_instances
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances, split_of
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.instance_sets import Checker, parse_instances
 from playpen_clembench.grids import parse_grid
 from playpen_clembench.matchit_ascii.game import MatchItAscii
 from playpen_clembench.matchit_ascii.generate import fingerprint

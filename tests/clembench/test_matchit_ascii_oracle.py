@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from playpen import Conversation, Experiment, Instance, Message, play, ready_instances
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.matchit_ascii.game import MatchItAscii
 

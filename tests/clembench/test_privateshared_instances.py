@@ -8,7 +8,8 @@ import re
 import pytest
 
 from playpen import ready_instances
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances, split_of
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.instance_sets import Checker, parse_instances
 from playpen_clembench.privateshared.game import PrivateShared
 from playpen_clembench.privateshared.generate import fingerprint, pools
 from playpen_clembench.privateshared.texts import scenes_of

@@ -8,7 +8,8 @@ from collections.abc import Callable
 import pytest
 
 from playpen import Conversation, Instance, Program, play, ready_instances, split_of
-from playpen.instance import SPLITS, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.mini import SIZES
 from playpen_clembench.privateshared import mini

@@ -8,7 +8,8 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, ready_instances, split_of
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import Checker, parse_instances
 from playpen_clembench.referencegame.game import ReferenceGame
 from playpen_clembench.referencegame.generate import LEVELS, grids_of, random_grid, triplets
 

@@ -9,7 +9,8 @@ from collections.abc import Callable
 import pytest
 
 from playpen import Conversation, Instance, Message, Program, play, ready_instances, split_of
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.mini import SIZES
 from playpen_clembench.referencegame import mini

@@ -10,7 +10,8 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from playpen import Conversation, Instance, Message, play, ready_instances
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.grids import format_grid, parse_grid
 from playpen_clembench.referencegame.game import ReferenceGame

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, Reply, play
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen.replay import replay_script
 from playpen.scoring import episode_scores

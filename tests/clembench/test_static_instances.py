@@ -8,16 +8,8 @@ from typing import Any
 import pytest
 
 from playpen.game import Game
-from playpen.instance import (
-    SPLITS,
-    Checker,
-    Experiment,
-    Instance,
-    InstanceError,
-    parse_instances,
-    ready_instances,
-    split_of,
-)
+from playpen.instance import SPLITS, Experiment, Instance, InstanceError, split_of
+from playpen.instance_sets import Checker, parse_instances, ready_instances
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder
 from playpen_clembench.static.eqbench import EqBench

@@ -7,7 +7,8 @@ import pytest
 from playpen import play
 from playpen.conversation import Conversation, Message
 from playpen.game import Game
-from playpen.instance import SPLITS, Experiment, Instance, parse_instances, ready_instances
+from playpen.instance import SPLITS, Experiment, Instance
+from playpen.instance_sets import parse_instances, ready_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder

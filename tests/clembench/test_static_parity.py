@@ -9,7 +9,7 @@ import pytest
 
 from playpen import play
 from playpen.conversation import Reply
-from playpen.instance import Checker
+from playpen.instance_sets import Checker
 from playpen.interop.recordings import instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
 from playpen.replay import replay_script

@@ -26,7 +26,8 @@ from playpen import (
     Violated,
     play,
 )
-from playpen.instance import SPLITS, InstanceError, parse_instances, ready_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import parse_instances, ready_instances
 from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
 from playpen.replay import Replay, replay, replay_script

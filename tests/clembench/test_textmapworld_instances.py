@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from playpen import Experiment, Instance, ready_instances, split_of
-from playpen.instance import SPLITS, Checker, InstanceError, parse_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import Checker, parse_instances
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,
     TextMapWorldGraphReasoning,

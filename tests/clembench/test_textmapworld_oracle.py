@@ -7,7 +7,8 @@ import ast
 import pytest
 
 from playpen import Conversation, Message, Note, play, ready_instances
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,

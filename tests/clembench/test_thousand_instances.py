@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from playpen import get_game, make_player, play
-from playpen.instance import SPLITS, Instance, InstanceError, parse_instances
+from playpen.instance import SPLITS, Instance, InstanceError
+from playpen.instance_sets import parse_instances
 from playpen.plugins import registry
 
 pytestmark = pytest.mark.slow

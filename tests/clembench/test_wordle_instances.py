@@ -9,14 +9,8 @@ import sys
 
 import pytest
 
-from playpen.instance import (
-    SPLITS,
-    InstanceError,
-    parse_instances,
-    read_instances,
-    ready_instances,
-    split_of,
-)
+from playpen.instance import SPLITS, InstanceError, split_of
+from playpen.instance_sets import parse_instances, read_instances, ready_instances
 from playpen_clembench.wordle import material
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 from playpen_clembench.wordle.oracle import OPENERS

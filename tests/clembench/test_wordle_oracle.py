@@ -6,7 +6,8 @@ import pytest
 
 from playpen.conversation import Conversation, Message, Reply
 from playpen.episode import Episode
-from playpen.instance import Experiment, Instance, parse_instances
+from playpen.instance import Experiment, Instance
+from playpen.instance_sets import parse_instances
 from playpen.moves import Note, Violated
 from playpen.referee import Referee, new_episode
 from playpen_clembench.wordle import feedback, material

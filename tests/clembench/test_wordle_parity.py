@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from playpen.conversation import Reply
-from playpen.instance import Checker, Experiment, Instance
+from playpen.instance import Experiment, Instance
+from playpen.instance_sets import Checker
 from playpen.replay import replay_script
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 

@@ -34,7 +34,8 @@ from playpen.cli import exchange
 from playpen.conversation import Message, Reply
 from playpen.episode import Episode, Failure
 from playpen.game import Game, Metrics
-from playpen.instance import Experiment, Instance, InstanceError, document_of
+from playpen.instance import Experiment, Instance, InstanceError
+from playpen.instance_sets import document_of
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import ImportedRun, import_results
 from playpen.interop.clemcore.layout import model_folder, safe_name

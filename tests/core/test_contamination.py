@@ -10,7 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.command_line import good, refused
 
-from playpen.instance import SPLITS, document_of, ready_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import document_of, ready_instances
 from playpen.plugins import get_game
 from playpen.store import Run
 from playpen.training import ConfigError, TrainingRun

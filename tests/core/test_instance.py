@@ -12,19 +12,14 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from tests.core.sample_games import EndlessGame, GuessingGame, guessing, instance_of
 
-from playpen.instance import (
+from playpen.instance import SPLITS, Experiment, Instance, InstanceError, content_hash, split_of
+from playpen.instance_sets import (
     READY_SEED,
-    SPLITS,
-    Experiment,
-    Instance,
-    InstanceError,
-    content_hash,
     document_of,
     load_json,
     parse_instances,
     read_instances,
     ready_instances,
-    split_of,
 )
 from playpen.store import Run, RunConfig
 

@@ -30,7 +30,8 @@ from tests.core.sample_games import (
 from playpen.conversation import Conversation, Reply, Trajectory
 from playpen.episode import Episode
 from playpen.game import Game
-from playpen.instance import Instance, read_instances
+from playpen.instance import Instance
+from playpen.instance_sets import read_instances
 from playpen.moves import Abort, Ask, Lose, Success
 from playpen.player import Player
 from playpen.players.program import FunctionPlayer

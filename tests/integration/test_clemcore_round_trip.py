@@ -17,7 +17,7 @@ from tests.benchmarks.overhead import script_of
 from tests.core.sample_games import content
 
 from playpen.episode import Episode
-from playpen.instance import ready_instances
+from playpen.instance_sets import ready_instances
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import import_results
 from playpen.interop.clemcore.tables import Scored, scored_episodes, write_tables

@@ -18,7 +18,8 @@ from tests.environments import Environment, build_wheel, output_of, pip
 
 from playpen import Instance, Message, Reply, play, replay
 from playpen.game import Game
-from playpen.instance import SPLITS, parse_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import parse_instances
 from playpen.moves import Abort
 from playpen.players.program import FunctionPlayer
 

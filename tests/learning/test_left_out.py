@@ -15,7 +15,8 @@ import pytest
 
 from playpen import get_game, make_player, play
 from playpen.episode import Episode
-from playpen.instance import Instance, parse_instances
+from playpen.instance import Instance
+from playpen.instance_sets import parse_instances
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import DataTable, GamesTable, LearnerTable, RolloutTable, TrainConfig, train
 from playpen_trainers.demo import success

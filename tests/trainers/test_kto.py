@@ -33,7 +33,7 @@ from trl.trainer.kto_trainer import DataCollatorForUnpairedPreference
 
 from playpen import get_game, make_player
 from playpen import play as play_episodes
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.rewards import Rewards, ScoreReward
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, LearnerTable, train

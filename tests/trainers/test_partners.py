@@ -14,7 +14,7 @@ from tests.trainers.online_kit import HERE, config, logged, register_games, tiny
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from playpen import get_game
-from playpen.instance import ready_instances
+from playpen.instance_sets import ready_instances
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
 from playpen_trainers import grpo, optimisation, partners

@@ -552,7 +552,7 @@ def test_episodes_that_failed_are_left_out_with_a_warning():
 
 
 def recording(path: Path, split: str) -> Path:
-    from playpen.instance import parse_instances
+    from playpen.instance_sets import parse_instances
 
     found = parse_instances(Talk().generate(split, n=4), Talk(), split=split)
     run = create_run(path, {"talk": found}, make_cast([(None, "program:" + SPEAKER)]))

@@ -19,7 +19,7 @@ import torch
 from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from playpen import get_game, make_player, play
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen_trainers import optimisation
 from playpen_trainers.demo import mini_instances, vocabulary
 from playpen_trainers.tiny import make_tiny_model

@@ -25,7 +25,7 @@ from playpen import play as play_episodes
 from playpen.conversation import Row
 from playpen.episode import Episode
 from playpen.hookspecs import hookimpl
-from playpen.instance import parse_instances
+from playpen.instance_sets import parse_instances
 from playpen.moves import Abort, Lose, Success
 from playpen.plugins import registry
 from playpen.referee import new_episode

@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from playpen import Instance, get_game
-from playpen.instance import ready_instances, split_of
+from playpen.instance import split_of
+from playpen.instance_sets import ready_instances
 from playpen.training import GamesTable, LearnerTable, RolloutTable, TrainConfig, TrainingRun
 from playpen_trainers.situations import Situation, Situations
 

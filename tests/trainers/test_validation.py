@@ -11,7 +11,7 @@ from tests.trainers.online_kit import config, logged, register_games, tiny_base,
 
 from playpen import get_game, make_player, play
 from playpen.episode import Episode, Failure
-from playpen.instance import ready_instances
+from playpen.instance_sets import ready_instances
 from playpen.players.program import FunctionPlayer
 from playpen.training import (
     ConfigError,

@@ -9,7 +9,8 @@ from playpen.episode import Episode
 from playpen.errors import PlaypenError
 from playpen.game import Game, Metrics, Program, Role
 from playpen.hookspecs import GameSpec, PlayerSpec, RecipeSpec, RewardSpec, TrainerSpec, hookimpl
-from playpen.instance import Experiment, Instance, read_instances, ready_instances, split_of
+from playpen.instance import Experiment, Instance, split_of
+from playpen.instance_sets import read_instances, ready_instances
 from playpen.moves import (
     Abort,
     Ask,

@@ -19,7 +19,8 @@ from rich.text import Text
 
 from playpen.episode import Episode
 from playpen.game import Game
-from playpen.instance import Instance, parse_instances
+from playpen.instance import Instance
+from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
 from playpen.report.tables import PlayProgress, plain_table
 from playpen.report.transcript import transcript

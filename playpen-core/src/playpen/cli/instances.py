@@ -8,7 +8,8 @@ import click
 
 from playpen.cli.names import Commands, complete_games
 from playpen.cli.output import write_output
-from playpen.instance import READY_SEED, SPLITS
+from playpen.instance import SPLITS
+from playpen.instance_sets import READY_SEED
 from playpen.plugins import get_game
 
 
@@ -32,7 +33,7 @@ def generate(
     """Make an instances file of a GAME, in clembench's form."""
     import msgspec
 
-    from playpen.instance import parse_instances
+    from playpen.instance_sets import parse_instances
 
     rules = get_game(game)
     document = rules.generate(split, seed=seed, level=level, n=count)
@@ -49,7 +50,8 @@ def validate(file: str, game: str) -> None:
 
     Exit code 1 if it breaks it.
     """
-    from playpen.instance import InstanceError, read_instances
+    from playpen.instance import InstanceError
+    from playpen.instance_sets import read_instances
 
     try:
         found = read_instances(file, get_game(game))

@@ -157,7 +157,8 @@ def show_game(name: str) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.instance import SPLITS, ready_instances
+    from playpen.instance import SPLITS
+    from playpen.instance_sets import ready_instances
     from playpen.report.tables import plain_table
 
     game = get_game(name)

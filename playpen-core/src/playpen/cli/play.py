@@ -234,7 +234,8 @@ def choose_instances(
     name: str, split: str, levels: tuple[str, ...], source: str | None
 ) -> list[Instance]:
     """The instances that the options ask for."""
-    from playpen.instance import READY_SEED, InstanceError, parse_instances, ready_instances
+    from playpen.instance import InstanceError
+    from playpen.instance_sets import READY_SEED, parse_instances, ready_instances
     from playpen.interop.clembench import find_instances
     from playpen.player import did_you_mean
 

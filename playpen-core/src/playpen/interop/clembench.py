@@ -11,14 +11,8 @@ from typing import Any
 import msgspec
 
 from playpen.game import Game
-from playpen.instance import (
-    Instance,
-    InstanceError,
-    document_of,
-    load_json,
-    parse_instances,
-    read_instances,
-)
+from playpen.instance import Instance, InstanceError
+from playpen.instance_sets import document_of, load_json, parse_instances, read_instances
 from playpen.plugins import get_game, registry
 
 

@@ -19,15 +19,8 @@ from hypothesis.errors import Flaky
 from playpen.conversation import Conversation
 from playpen.game import Game, Program
 from playpen.hookspecs import GameSpec
-from playpen.instance import (
-    READY_SEED,
-    SPLITS,
-    Checker,
-    Experiment,
-    Instance,
-    content_hash,
-    parse_instances,
-)
+from playpen.instance import SPLITS, Experiment, Instance, content_hash
+from playpen.instance_sets import READY_SEED, Checker, parse_instances
 from playpen.plugins import registry
 from playpen.referee import new_episode
 from playpen.testing.findings import fault, quoted, reason, spot

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from playpen.game import Game
-from playpen.instance import SPLITS, InstanceError, read_instances
+from playpen.instance import SPLITS, InstanceError
+from playpen.instance_sets import read_instances
 from playpen.player import did_you_mean
 from playpen.plugins import PluginError, get_game
 from playpen.training.config import ConfigError, TrainConfig, read_tables

@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from playpen.game import Game
-from playpen.instance import Instance, InstanceError, content_hash, ready_instances
+from playpen.instance import Instance, InstanceError, content_hash
+from playpen.instance_sets import ready_instances
 from playpen.player import did_you_mean
 from playpen.settings import SettingsError, read_settings
 from playpen.training.config import ConfigError

@@ -14,7 +14,8 @@ from rich.console import Console
 from playpen.conversation import derive_seed
 from playpen.episode import Episode
 from playpen.game import Game
-from playpen.instance import Instance, parse_instances, read_instances, ready_instances
+from playpen.instance import Instance
+from playpen.instance_sets import parse_instances, read_instances, ready_instances
 from playpen.plugins import PluginError, get_game, load, registry
 from playpen.report.tables import PlayProgress
 from playpen.rewards import RewardFunction, Rewards

@@ -16,7 +16,7 @@ from typing import Any, TypeAlias
 import msgspec
 
 from playpen import Experiment, Instance
-from playpen.instance import load_json
+from playpen.instance_sets import load_json
 from playpen.prompts import PromptError
 from playpen_clembench.languages import language_file
 

@@ -11,7 +11,8 @@ import pytest
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode
-from playpen.instance import READY_SEED, SPLITS
+from playpen.instance import SPLITS
+from playpen.instance_sets import READY_SEED
 from playpen.player import Player
 from playpen.rollout import play
 from playpen.testing.elsewhere import (

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import msgspec
 
-from playpen.instance import READY_SEED, SPLITS, Checker, Instance, InstanceError, parse_instances
+from playpen.instance import SPLITS, Instance, InstanceError
+from playpen.instance_sets import READY_SEED, Checker, parse_instances
 from playpen.testing.findings import fault, not_json, place, reason
 from playpen.testing.material import Material
 from playpen.testing.playing import global_chance
