@@ -16,8 +16,8 @@ import msgspec
 
 from playpen import hookspecs
 from playpen.cli import cli
+from playpen.option_docs import REQUIRED, UNSET, options_of, summary_of
 from playpen.plugins import get_game, load, registry
-from playpen.report.options import REQUIRED, UNSET, options_of, summary_of
 from playpen.training.config import TABLES, TrainConfig
 
 DOCS = Path(__file__).parent

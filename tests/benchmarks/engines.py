@@ -93,8 +93,8 @@ from playpen import (
 from playpen.instance import Experiment
 from playpen.moves import Play
 from playpen.players.engine import Engine, Request
-from playpen.report.tables import plain_table
 from playpen.rollout import DEFAULT_CONCURRENCY
+from playpen.terminal.tables import plain_table
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent

@@ -8,7 +8,7 @@ from rich.console import Console
 
 from playpen import get_game, make_player, play, ready_instances
 from playpen.plugins import registry
-from playpen.report.tables import plain_table
+from playpen.terminal.tables import plain_table
 
 BUDGET = 2.0
 """CPU seconds for each game."""

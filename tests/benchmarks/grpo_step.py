@@ -34,7 +34,7 @@ from tests.smollm import fetch_smollm
 from playpen import get_game
 from playpen.players import engine
 from playpen.referee import Referee
-from playpen.report.tables import plain_table
+from playpen.terminal.tables import plain_table
 from playpen.training import TrainConfig, read_config, train
 from playpen_trainers import grpo
 from playpen_trainers.demo import imitate, make_base

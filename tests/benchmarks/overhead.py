@@ -26,9 +26,9 @@ from rich.console import Console
 from playpen import Ask, Experiment, Game, Instance, Lose, Reply, Role, get_game, ready_instances
 from playpen.episode import Episode
 from playpen.referee import Referee
-from playpen.report.tables import plain_table
 from playpen.runner import create_run, make_cast, play_run
 from playpen.store import Run
+from playpen.terminal.tables import plain_table
 from playpen_clembench.wordle.material import keywords
 
 HERE = Path(__file__).parent

@@ -29,7 +29,7 @@ from tests.smollm import fetch_smollm
 from playpen import Ask, Game, Instance, Role, Success, play
 from playpen.instance import Experiment
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.report.tables import plain_table
+from playpen.terminal.tables import plain_table
 
 TURNS = 8
 INSTRUCTIONS = (

@@ -21,9 +21,9 @@ from tests.core.command_line import HERE, HOSTILE, good, playpen, refused, scrip
 from tests.core.conftest import PackFolder
 
 from playpen.cli import cli
-from playpen.report.tables import score_table
 from playpen.scoring import GameScore, score_games
 from playpen.store import Run
+from playpen.terminal.tables import score_table
 
 ORACLE = ("-p", "program:oracle")
 WRONG = ("-p", f"{HERE}:wrong")

@@ -13,9 +13,9 @@ from tests.core.tiny_model import save_tiny_model
 from playpen.conversation import Conversation
 from playpen.crossplay import cast_of, cells, seatings
 from playpen.plugins import get_game
-from playpen.report.matrix import letter
 from playpen.scoring import results_of
 from playpen.store import Run
+from playpen.terminal.matrix import letter
 
 SELF = "program:tests.core.test_crossplay"
 ORACLE = "program:oracle"

@@ -27,9 +27,9 @@ from tests.core.sample_games import (
 
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode, Failure
+from playpen.escape import escape
 from playpen.export.card import code
 from playpen.game import Game, Program
-from playpen.inert import inert
 from playpen.instance import Instance
 from playpen.moves import Abort, Ask, Draw, Lose, Play, Success
 from playpen.referee import new_episode
@@ -528,7 +528,7 @@ def test_nobodys_text_breaks_the_card() -> None:
     good("data", "export", "run", "--format", "sft", "-o", "out", "--player", ATTACK)
     head, body = front_matter("out")
     assert head["tags"] == ["playpen", "dialogue-games", "trl", "sft"]
-    assert inert(body) == body
+    assert escape(body) == body
     assert "# heading" not in [line.strip() for line in body.splitlines()]
     assert "---" not in body.splitlines()
     for line in body.splitlines():

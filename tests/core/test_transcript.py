@@ -18,7 +18,7 @@ from tests.core.sample_games import GuessingGame, RelayGame, drive, game_of, gue
 
 from playpen.conversation import Reply
 from playpen.episode import Episode, Failure
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.instance import Experiment, Instance
 from playpen.moves import (
     Abort,
@@ -34,7 +34,7 @@ from playpen.moves import (
     ask,
 )
 from playpen.referee import Referee
-from playpen.report.transcript import outcome_text, transcript
+from playpen.terminal.transcript import outcome_text, transcript
 
 COLOURS = re.compile(r"\x1b\[[0-9;]*m")
 
@@ -256,20 +256,20 @@ def test_the_messages_of_failures_are_inert(folder: Path) -> None:
 
 @given(st.text(st.characters()), st.booleans())
 def test_inert_text_has_no_active_characters(text: str, one_line: bool) -> None:
-    safe = inert(text, one_line=one_line)
+    safe = escape(text, one_line=one_line)
     assert active(safe.replace("\t", "")) == set()
     if one_line:
         assert not {"\n", "\t"} & set(safe)
         assert len(safe.splitlines()) <= 1
     else:
         assert safe.count("\n") == text.count("\n")
-    assert inert(safe, one_line=one_line) == safe
+    assert escape(safe, one_line=one_line) == safe
     safe.encode()
 
 
 @given(st.text(st.characters(categories=["L", "M", "N", "P", "S", "Zs"])))
 def test_ordinary_text_stays_as_it_is(text: str) -> None:
-    assert inert(text, one_line=True) == text
+    assert escape(text, one_line=True) == text
 
 
 @pytest.mark.parametrize(
@@ -283,7 +283,7 @@ def test_ordinary_text_stays_as_it_is(text: str) -> None:
     ],
 )
 def test_scripts_and_signs_stay_as_they_are(text: str) -> None:
-    assert inert(text) == text
+    assert escape(text) == text
 
 
 # --- the command ---------------------------------------------------------------------------------

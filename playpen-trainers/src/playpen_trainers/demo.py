@@ -22,10 +22,10 @@ from playpen.game import Game
 from playpen.instance import Instance
 from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
-from playpen.report.tables import PlayProgress, plain_table
-from playpen.report.transcript import transcript
 from playpen.runner import create_run, make_cast, play_run
 from playpen.store import Run
+from playpen.terminal.tables import PlayProgress, plain_table
+from playpen.terminal.transcript import transcript
 from playpen.training import ConfigError, read_config, train
 from playpen_trainers.pairing import compare
 from playpen_trainers.tiny import make_tiny_model

@@ -16,7 +16,7 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from playpen.report.tables import MISSING, plain_table
+from playpen.terminal.tables import MISSING, plain_table
 from playpen.training import TrainingRun, leads
 
 _UNRECORDED = frozenset({

@@ -70,9 +70,9 @@ for command in (
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from playpen.inert import inert
+    from playpen.escape import escape
 
-    click.echo(inert(message), err=True)
+    click.echo(escape(message), err=True)
     sys.exit(code)
 
 

@@ -164,8 +164,8 @@ def _plain(gain: Gain) -> dict[str, object]:
 def _reasons(shifts: list[Shift]) -> Table:
     from rich.text import Text
 
-    from playpen.inert import inert
-    from playpen.report.tables import MISSING, plain_table
+    from playpen.escape import escape
+    from playpen.terminal.tables import MISSING, plain_table
 
     table = plain_table(title="why episodes were not won, in % of those on the same instances")
     for name in ("game", "role", "reason"):
@@ -175,8 +175,8 @@ def _reasons(shifts: list[Shift]) -> Table:
     for shift in shifts:
         table.add_row(
             Text(shift.game),
-            Text(inert(shift.role or MISSING, one_line=True)),
-            Text(inert(shift.reason, one_line=True)),
+            Text(escape(shift.role or MISSING, one_line=True)),
+            Text(escape(shift.reason, one_line=True)),
             f"{shift.before:.1f}",
             f"{shift.after:.1f}",
             f"{shift.after - shift.before:+.1f}",
@@ -187,7 +187,7 @@ def _reasons(shifts: list[Shift]) -> Table:
 def _table(title: str, gains: list[Gain]) -> Table:
     from rich.text import Text
 
-    from playpen.report.tables import MISSING, plain_table
+    from playpen.terminal.tables import MISSING, plain_table
 
     table = plain_table(title=title)
     table.add_column("game", overflow="fold", min_width=8)

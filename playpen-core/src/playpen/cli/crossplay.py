@@ -65,14 +65,14 @@ def crossplay(
     from rich.console import Console
 
     from playpen.cli.needs import needs_report
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     with needs_report("cross-play"):
         import matplotlib  # noqa: F401
 
         from playpen.crossplay import cast_of, cells, seatings
         from playpen.evaluation import evaluation_run
-        from playpen.report.matrix import draw_matrices, letter, matrix_table
+        from playpen.terminal.matrix import draw_matrices, letter, matrix_table
     specs = []
     for role, spec in players:
         if role is not None:
@@ -113,7 +113,7 @@ def crossplay(
         return
     console = Console()
     for number, spec in enumerate(specs):
-        click.echo(inert(f"{letter(number)} = {spec}", one_line=True))
+        click.echo(escape(f"{letter(number)} = {spec}", one_line=True))
     for name, matrix in found.items():
         console.print()
         console.print(matrix_table(titles[name], roles[name], matrix))
@@ -156,7 +156,7 @@ def _document(
     titles: dict[str, str],
 ) -> dict[str, object]:
     from playpen.evaluation import as_document
-    from playpen.report.matrix import letter
+    from playpen.terminal.matrix import letter
 
     return {
         "players": {letter(number): spec for number, spec in enumerate(specs)},

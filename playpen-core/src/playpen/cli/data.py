@@ -105,12 +105,12 @@ def export(
 
 
 def _report(exported: Exported) -> None:
+    from playpen.escape import escape
     from playpen.export.records import LabelledRow
-    from playpen.inert import inert
 
     gathered, made = exported.gathered, exported.made
     click.echo(
-        inert(
+        escape(
             f"{len(made.rows)} rows of {gathered.episodes} episodes are in {exported.path}",
             one_line=True,
         )

@@ -107,13 +107,13 @@ def evaluate(
     from rich.console import Console
 
     from playpen.cli.needs import needs_report
-    from playpen.inert import inert
+    from playpen.escape import escape
     from playpen.interop.clemcore.layout import Places, model_folder, safe_name
     from playpen.interop.clemcore.tables import scored
 
     with needs_report("evaluating"):
         from playpen.evaluation import evaluate as score
-        from playpen.report.panels import evaluation_tables
+        from playpen.terminal.panels import evaluation_tables
     recorded = _recorded(what)
     if recorded is not None:
         _refuse_given(
@@ -162,7 +162,7 @@ def evaluate(
             if not result.coverage.complete
         ]
         click.echo(
-            inert("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
+            escape("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
         raise SystemExit(1)
     file = _write(folder, name, found, rows, std=std)
@@ -172,7 +172,7 @@ def evaluate(
         console = Console()
         console.print(evaluation_tables(found))
         for label, count in found.tokens.items():
-            click.echo(inert(f"Tokens of {label}: {count}", one_line=True))
+            click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
         if found.seconds:
             click.echo(f"Played in {found.seconds:.1f} s")
         click.echo(f"Written to {file}")

@@ -37,7 +37,7 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
     code 1 if an episode has no outcome, a score differs from the recorded one, or a game is not
     installed.
     """
-    from playpen.inert import inert
+    from playpen.escape import escape
     from playpen.interop.clemcore.importing import import_results
     from playpen.interop.clemcore.lines import import_recordings, recording_files
 
@@ -49,12 +49,12 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
         _report(run)
     for game in imported.left_out:
         click.echo(
-            inert(f"Left out: {game.episodes} episodes of {game.game}: {game.reason}"), err=True
+            escape(f"Left out: {game.episodes} episodes of {game.game}: {game.reason}"), err=True
         )
     if imported.lost:
         lost = ", ".join(imported.lost[:SHOWN]) + (", ..." if len(imported.lost) > SHOWN else "")
         click.echo(
-            inert(
+            escape(
                 f"{len(imported.lost)} episodes are in no run, since they crashed before it was "
                 f"recorded what was played (--instances FILE can tell): {lost}",
                 one_line=True,
@@ -70,12 +70,12 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
 
 
 def _report(run: ImportedRun) -> None:
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     def show(line: str) -> None:
-        click.echo(inert(line, one_line=True), err=True)
+        click.echo(escape(line, one_line=True), err=True)
 
-    click.echo(inert(f"{run.episodes} episodes of {run.model} are in {run.path}", one_line=True))
+    click.echo(escape(f"{run.episodes} episodes of {run.model} are in {run.path}", one_line=True))
     if run.unscored:
         show(f"{run.path}: {run.unscored} episodes have no recorded scores to compare with.")
     if run.failed:
@@ -106,12 +106,12 @@ def export_run(run: str, path: Path, form: str) -> None:
     playpen export-run runs/taboo results
     clem eval -r results
     """
-    from playpen.inert import inert
+    from playpen.escape import escape
     from playpen.interop.clemcore import exporting
     from playpen.store import Run
 
     written = exporting.export_run(Run.open(run), path)
-    click.echo(inert(f"{written.episodes} episodes are in {written.path}", one_line=True))
+    click.echo(escape(f"{written.episodes} episodes are in {written.path}", one_line=True))
     if written.failed:
         click.echo(
             f"{written.failed} of them failed: clemcore leaves them out of every score.", err=True

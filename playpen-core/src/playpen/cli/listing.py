@@ -62,7 +62,7 @@ def _tables(kind: str) -> Iterator[Table | str]:
     """A table for each distribution that brings something of the kind."""
     from rich.text import Text
 
-    from playpen.report.tables import plain_table
+    from playpen.terminal.tables import plain_table
 
     plugins = registry()
     rows: dict[str, list[tuple[str, ...]]] = {}
@@ -159,7 +159,7 @@ def show_game(name: str) -> None:
 
     from playpen.instance import SPLITS
     from playpen.instance_sets import ready_instances
-    from playpen.report.tables import plain_table
+    from playpen.terminal.tables import plain_table
 
     game = get_game(name)
     plugins = registry()
@@ -268,8 +268,8 @@ def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Str
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.report.options import options_of, plain, summary_of
-    from playpen.report.tables import plain_table
+    from playpen.option_docs import options_of, plain, summary_of
+    from playpen.terminal.tables import plain_table
 
     console = Console()
     console.print(Text.assemble((name, "bold"), f"  {summary}"))

@@ -212,13 +212,13 @@ def resume(
 def _repair(run: Run) -> None:
     """Move the lines that cannot be counted aside, and say which."""
     from playpen.coverage import set_aside, take_inventory
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     faults = take_inventory(run, thorough=True).faults
     if faults:
         set_aside(run, faults)
     for line, reason in faults:
-        click.echo(inert(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
+        click.echo(escape(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
 
 
 def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
@@ -278,8 +278,8 @@ def play_with_bar(
     """
     from rich.console import Console
 
-    from playpen.report.tables import PlayProgress
     from playpen.runner import play_run
+    from playpen.terminal.tables import PlayProgress
 
     # A bar that is drawn again and again would wipe out what a person types.
     typed = any(player.serial for player in players.values())
@@ -302,7 +302,7 @@ def play_with_bar(
 
 def tell_failures(run: Run) -> None:
     """Say why episodes failed: the last few reasons, each with an episode."""
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     failures: dict[str, list[str]] = {}
     finished = run.progress().done
@@ -313,7 +313,7 @@ def tell_failures(run: Run) -> None:
         names = list(dict.fromkeys(attempts))
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         line = f"Failed: {message} (episode {names[-1]}{others})"
-        click.echo(inert(line, one_line=True), err=True)
+        click.echo(escape(line, one_line=True), err=True)
 
 
 def tell_given_up(run: Run, tally: Tally) -> None:

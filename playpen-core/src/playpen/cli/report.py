@@ -40,7 +40,7 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
     episodes were not won, learning curves, and every episode to read.  Exit code 1 if a directory
     could not be read.
     """
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     if kind == "html" and output is None:
         raise click.UsageError("name the file to write: -o report.html")
@@ -56,7 +56,7 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
         if kind == "html" and len(content) > _LARGE:
             click.echo("The page is large; `playpen view` shows runs of any size.", err=True)
     for problem in material.problems:
-        click.echo(inert(f"Not read: {problem.message}", one_line=True), err=True)
+        click.echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
     if material.problems:
         raise SystemExit(1)
 

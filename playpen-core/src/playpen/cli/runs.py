@@ -31,7 +31,7 @@ def replay(path: Path, out: Path | None) -> None:
     """
     import msgspec
 
-    from playpen.inert import inert
+    from playpen.escape import escape
 
     episodes = differing = 0
     lines = []
@@ -40,7 +40,7 @@ def replay(path: Path, out: Path | None) -> None:
         differing += bool(divergences)
         lines.append(msgspec.json.encode(record) + b"\n")
         for divergence in divergences:
-            click.echo(inert(f"{name}: {divergence}", one_line=True))
+            click.echo(escape(f"{name}: {divergence}", one_line=True))
     if not episodes:
         raise click.UsageError(f"{path} has no episodes to replay")
     if out:
@@ -97,13 +97,13 @@ def score(run: str, as_json: bool) -> None:
 
 def show_scores(run: Run, console: Console) -> None:
     """Score a run, write ``scores.json``, and print the table and the tokens used."""
-    from playpen.inert import inert
-    from playpen.report.tables import score_table
+    from playpen.escape import escape
+    from playpen.terminal.tables import score_table
 
     score = _scored(run)
     console.print(score_table(score))
     for label, count in score.tokens.items():
-        click.echo(inert(f"Tokens of {label}: {count}", one_line=True))
+        click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
     planned = sum(run.config.episodes.values())
     counted = sum(game.episodes + game.failed + game.unscored for game in score.games)
     if counted < planned:
@@ -140,10 +140,10 @@ def transcript(run: str, episode: str | None) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.inert import inert
-    from playpen.report.tables import plain_table
-    from playpen.report.transcript import outcome_text, transcript
+    from playpen.escape import escape
     from playpen.store import Run, RunError
+    from playpen.terminal.tables import plain_table
+    from playpen.terminal.transcript import outcome_text, transcript
 
     console = Console()
     recorded = enumerate(Run.open(run).episodes(failed=True), 1)
@@ -155,5 +155,5 @@ def transcript(run: str, episode: str | None) -> None:
         raise RunError(f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them")
     table = plain_table("number", "episode", "outcome")
     for number, entry in recorded:
-        table.add_row(str(number), Text(inert(entry.name, one_line=True)), outcome_text(entry))
+        table.add_row(str(number), Text(escape(entry.name, one_line=True)), outcome_text(entry))
     console.print(table)

@@ -50,7 +50,7 @@ def show_plan(plan: Plan) -> None:
     from rich.console import Console
     from rich.text import Text
 
-    from playpen.report.tables import MISSING, plain_table
+    from playpen.terminal.tables import MISSING, plain_table
 
     console = Console()
     parts = plain_table("part", "what it is")

@@ -15,9 +15,9 @@ from typing import Any, get_type_hints
 
 import msgspec
 
+from playpen.escape import escape
 from playpen.export.records import KINDS, ChatMessage, Format, Made, PairRow, Row
 from playpen.export.talks import Gathered, Selection, counted
-from playpen.inert import inert
 from playpen.plugins import CORE
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -258,7 +258,7 @@ def _limits(recipe: Recipe, gathered: Gathered) -> Iterable[str]:
 
 def code(text: str) -> str:
     """Somebody else's text as one Markdown code span, which it cannot end or change."""
-    line = inert(text, one_line=True).strip() or "-"
+    line = escape(text, one_line=True).strip() or "-"
     longest = max((len(run) for run in re.findall("`+", line)), default=0)
     fence = "`" * (longest + 1)
     pad = " " if line.startswith("`") or line.endswith("`") else ""

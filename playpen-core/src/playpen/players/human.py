@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from playpen.conversation import Conversation, Reply
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.player import NoOptions, Player, PlayerError
 
 
@@ -37,7 +37,7 @@ class HumanPlayer(Player):
         cancel = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             # Text, not markup: what a model says must not be read as formatting.
-            message = Panel(Text(inert(conversation.last)), title=Text(title), title_align="left")
+            message = Panel(Text(escape(conversation.last)), title=Text(title), title_align="left")
             self._console.print(message)
             self._console.print("Your reply (an empty line ends it):", style="dim", highlight=False)
             return Reply(_typed())

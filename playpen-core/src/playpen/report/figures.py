@@ -18,7 +18,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.report.material import Curve
 from playpen.report.summary import Comparison, RunSummary, TrainingSummary
 
@@ -253,7 +253,7 @@ def _legend(figure: Figure, axes: Axes, names: Sequence[str]) -> None:
 
 
 def _short(name: str) -> str:
-    name = inert(name, one_line=True)
+    name = escape(name, one_line=True)
     return name if len(name) <= _LONGEST else f"{name[: _LONGEST - 1]}…"
 
 

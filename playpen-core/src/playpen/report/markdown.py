@@ -5,9 +5,9 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.report.summary import Comparison, Estimate, RunSummary, Summary, TrainingSummary
-from playpen.report.tables import MISSING
+from playpen.terminal.tables import MISSING
 
 _MARKS = re.compile(r"([\\`*_{}\[\]<>|#~&!])")
 
@@ -160,7 +160,7 @@ def estimate(found: Estimate, *, sign: bool = False) -> str:
 
 def escaped(text: str) -> str:
     """Text that stands for itself in a cell of a Markdown table."""
-    return _MARKS.sub(r"\\\1", inert(text, one_line=True))
+    return _MARKS.sub(r"\\\1", escape(text, one_line=True))
 
 
 def _table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> Iterator[str]:

@@ -18,7 +18,7 @@ import msgspec
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.report.figures import (
     comparison_figure,
     curve_figures,
@@ -28,8 +28,8 @@ from playpen.report.figures import (
 from playpen.report.material import Recorded
 from playpen.report.records import Line, row_of, transcript_of
 from playpen.report.summary import Estimate, GameSummary, RunSummary, Summary
-from playpen.report.tables import MISSING
 from playpen.taxonomy import Reason
+from playpen.terminal.tables import MISSING
 
 PIECE = 400_000
 """Characters of text that are packed together; so much is unpacked to show one episode."""
@@ -102,7 +102,7 @@ def embedded_json(value: object) -> Markup:
 
 def _harmless(value: Any) -> Any:
     if isinstance(value, str) and not isinstance(value, Markup):
-        return inert(value)
+        return escape(value)
     return value
 
 

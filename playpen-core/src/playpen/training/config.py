@@ -17,9 +17,7 @@ from typing import Annotated, Any, Literal, get_args, get_origin
 import msgspec
 
 from playpen.errors import PlaypenError
-from playpen.player import did_you_mean
-from playpen.plugins import RECIPE, PluginError, load, read_recipe, registry
-from playpen.report.options import (
+from playpen.option_docs import (
     REQUIRED,
     bare_type,
     json_schemas,
@@ -28,6 +26,8 @@ from playpen.report.options import (
     toml_template,
     type_in_words,
 )
+from playpen.player import did_you_mean
+from playpen.plugins import RECIPE, PluginError, load, read_recipe, registry
 from playpen.rewards import RewardOptions, RewardTable, Share
 from playpen.store import Run, RunError
 

@@ -17,10 +17,10 @@ from playpen.game import Game
 from playpen.instance import Instance
 from playpen.instance_sets import parse_instances, read_instances, ready_instances
 from playpen.plugins import PluginError, get_game, load, registry
-from playpen.report.tables import PlayProgress
 from playpen.rewards import RewardFunction, Rewards
 from playpen.runner import Cast, create_run, make_cast, make_players, play_run
 from playpen.store import Run
+from playpen.terminal.tables import PlayProgress
 from playpen.training.config import TABLES, ConfigError, TrainConfig, convert
 from playpen.training.contamination import HeldOut
 

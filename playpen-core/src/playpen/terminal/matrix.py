@@ -10,7 +10,7 @@ from rich.table import Table
 from rich.text import Text
 
 from playpen.crossplay import Cell, Seats
-from playpen.report.tables import MISSING, plain_table
+from playpen.terminal.tables import MISSING, plain_table
 
 _ACROSS = 3
 _INTERVALS = 3

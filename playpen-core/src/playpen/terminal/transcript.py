@@ -11,7 +11,7 @@ from rich.panel import Panel
 from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
-from playpen.inert import inert
+from playpen.escape import escape
 from playpen.moves import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
@@ -32,11 +32,11 @@ def outcome_text(episode: Episode) -> Text:
     """The outcome in one line."""
     outcome = episode.outcome
     if episode.failure is not None:
-        return Text(inert(f"failed: {episode.failure.message}", one_line=True), style="red")
+        return Text(escape(f"failed: {episode.failure.message}", one_line=True), style="red")
     if isinstance(outcome, Abort):
         who = f" by {outcome.fault}" if outcome.fault else ""
         line = f"aborted{who}: {outcome.message} ({outcome.code})"
-        return Text(inert(line, one_line=True), style="yellow")
+        return Text(escape(line, one_line=True), style="yellow")
     kind, style = ("success", "green") if episode.success else ("lose", "red")
     score = "" if outcome is None or outcome.score is None else f", score {outcome.score:g}"
     return Text(kind + score, style=style)
@@ -45,8 +45,8 @@ def outcome_text(episode: Episode) -> Text:
 def _headline(episode: Episode) -> Text:
     players = ", ".join(f"{role} = {name}" for role, name in episode.players.items())
     return Text.assemble(
-        (inert(episode.name, one_line=True), "bold"),
-        f"  rules {episode.rules}\n{inert(players, one_line=True)}\n",
+        (escape(episode.name, one_line=True), "bold"),
+        f"  rules {episode.rules}\n{escape(players, one_line=True)}\n",
     )
 
 
@@ -88,13 +88,13 @@ def _events(episode: Episode, colours: dict[str, str]) -> Iterator[RenderableTyp
 
 
 def _panel(text: str, title: str, style: str, indent: int) -> Padding:
-    body = Text(inert(text)) if text else Text("(empty)", style="dim")
+    body = Text(escape(text)) if text else Text("(empty)", style="dim")
     panel = Panel(body, title=Text(title), title_align="left", border_style=style)
     return Padding(panel, (0, 0, 0, indent))
 
 
 def _line(text: str, style: str = "dim") -> Text:
-    return Text(f"    · {inert(text, one_line=True)}", style=style)
+    return Text(f"    · {escape(text, one_line=True)}", style=style)
 
 
 def _short(value: object) -> str:

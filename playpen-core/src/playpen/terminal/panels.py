@@ -9,8 +9,8 @@ from rich.table import Table
 from rich.text import Text
 
 from playpen.evaluation import Evaluation
-from playpen.report.tables import MISSING, number, plain_table
 from playpen.statistics import Interval
+from playpen.terminal.tables import MISSING, number, plain_table
 
 LEGEND = (
     "score: % played times quality, as clembench computes it; unbiased: the mean main score, where "

@@ -12,15 +12,15 @@ _ACTIVE = re.compile(
 _ACTIVE_OR_BREAK = re.compile(f"{_ACTIVE.pattern}|[\t\n]")
 
 
-def inert(text: str, *, one_line: bool = False) -> str:
+def escape(text: str, *, one_line: bool = False) -> str:
     r"""The text with every character that would act on the terminal written as ``\x1b``.
 
     Args:
         text: what somebody else wrote.
         one_line: write line breaks and tabs in this way, too.
     """
-    return (_ACTIVE_OR_BREAK if one_line else _ACTIVE).sub(_escape, text)
+    return (_ACTIVE_OR_BREAK if one_line else _ACTIVE).sub(_written_out, text)
 
 
-def _escape(match: re.Match[str]) -> str:
+def _written_out(match: re.Match[str]) -> str:
     return match[0].encode("unicode_escape").decode()

@@ -1,0 +1,1 @@
+"""What a run, an evaluation or an episode looks like in a terminal."""
