@@ -92,7 +92,7 @@ from playpen import (
 )
 from playpen.instance import Experiment
 from playpen.moves import Play
-from playpen.players.engine import Engine, Request
+from playpen.players.transformers_engine.engine import Engine, Request
 from playpen.rollout import DEFAULT_CONCURRENCY
 from playpen.terminal.tables import plain_table
 

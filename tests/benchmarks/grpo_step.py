@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.smollm import fetch_smollm
 
 from playpen import get_game
-from playpen.players import engine
+from playpen.players.transformers_engine import engine
 from playpen.referee import Referee
 from playpen.terminal.tables import plain_table
 from playpen.training import TrainConfig, read_config, train

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from tests.core.tiny_model import FORGETFUL, OPENING, PLAIN, TRIMMING, tiny_tokenizer
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Message, Reply, TokenTrace, trajectory
 from playpen.player import PlayerError, SpecError
-from playpen.players.chat import ChatFormat
 
 TOKENIZER = tiny_tokenizer()
 REFUSING = "{{ raise_exception('roles must alternate') if messages | length > 2 }}" + PLAIN

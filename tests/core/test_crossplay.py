@@ -113,7 +113,7 @@ def test_what_failed_is_marked_and_told() -> None:
 
 
 def test_models_stay_loaded_from_pairing_to_pairing(monkeypatch: pytest.MonkeyPatch) -> None:
-    from playpen.players import engine
+    from playpen.players.transformers_engine import engine
 
     loaded: list[object] = []
     begin = engine.Engine.__init__

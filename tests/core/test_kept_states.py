@@ -27,7 +27,7 @@ from playpen import Ask, Conversation, Game, Message, Role, Success
 from playpen.conversation import Reply
 from playpen.player import PlayerError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.players.kept_states import NOTHING, Beginnings, KeptStates, recall
+from playpen.players.transformers_engine.prefix_cache import NOTHING, Beginnings, KeptStates, recall
 from playpen.rollout import make_jobs, play, rollout
 
 

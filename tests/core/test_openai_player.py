@@ -21,8 +21,9 @@ from tests.core.fault_server import EVERY_FAULT, Canned, FaultServer, completion
 
 from playpen import Conversation, Game, Message, Reply, Role
 from playpen.player import PlayerError, SpecError
-from playpen.players import endpoint, openai, pace
-from playpen.players.pace import Pace
+from playpen.players import openai
+from playpen.players.http import endpoint
+from playpen.players.http.rate_limit import Pace
 from playpen.plugins import PluginError, make_player
 
 KEY = "sk-9f8e7d-secret"

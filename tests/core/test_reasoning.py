@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from playpen.players.reasoning import OPENINGS, split_reasoning
+from playpen.reasoning import OPENINGS, split_reasoning
 
 TAGS = [tag for pair in OPENINGS.items() for tag in pair]
 CHANNEL_TAGS = ["<|channel|>", "<|message|>", "<|end|>", "<|start|>", "final", "analysis"]
@@ -78,7 +78,7 @@ def test_hostile_repetitions_come_out(tag):
 
 def test_torch_is_not_needed():
     code = (
-        "import sys, playpen, playpen.players.chat, playpen.players.reasoning;"
+        "import sys, playpen, playpen.chat_format, playpen.reasoning;"
         "sys.exit(any(m in sys.modules for m in ('torch', 'transformers')))"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

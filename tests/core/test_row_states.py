@@ -9,8 +9,8 @@ import torch
 from tests.core.tiny_model import tiny_model
 from transformers import DynamicCache
 
-from playpen.players.grouped_attention import grouped
-from playpen.players.row_states import RowStates
+from playpen.players.transformers_engine.batch_cache import RowStates
+from playpen.players.transformers_engine.gqa import grouped
 
 LAYERS, HEADS, SIZE = 2, 3, 4
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from playpen import get_game, ready_instances, replay
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Trajectory
-from playpen.players.chat import ChatFormat
 from playpen.runner import create_run, make_cast, play_run
 from playpen.scoring import score_episodes
 from playpen.store import Run

@@ -362,7 +362,7 @@ def test_the_trainer_learns_the_replies_and_nothing_else(
     trainer = importlib.import_module("playpen_plainloop.trainer")
     from transformers import AutoTokenizer
 
-    from playpen.players.chat import ChatFormat
+    from playpen.chat_format import ChatFormat
 
     tokenizer: Any = AutoTokenizer.from_pretrained(tiny_model)
     talk = [

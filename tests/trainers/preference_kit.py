@@ -11,11 +11,11 @@ import pytest
 import torch
 
 from playpen import Abort, Ask, Draw, Experiment, Game, Instance, Lose, Play, Reply, Role, Success
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Conversation
 from playpen.episode import Episode
 from playpen.hookspecs import GameSpec
 from playpen.player import Player
-from playpen.players.chat import ChatFormat
 from playpen.plugins import registry
 from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import (

@@ -18,8 +18,8 @@ from trl import SFTConfig, SFTTrainer
 
 from playpen import Ask, Experiment, Game, Instance, Reply, Role, Success, get_game, make_player
 from playpen import play as play_episodes
+from playpen.chat_format import ChatFormat
 from playpen.instance_sets import parse_instances
-from playpen.players.chat import ChatFormat
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.players.program import FunctionPlayer
 from playpen.runner import create_run, make_cast, play_run

@@ -12,10 +12,10 @@ import datasets
 import msgspec
 import torch
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Message, Reply, Row, derive_seed, trajectory
 from playpen.episode import Episode, Turn
 from playpen.player import PlayerError
-from playpen.players.chat import ChatFormat
 from playpen.training import ConfigError
 
 IGNORED = -100

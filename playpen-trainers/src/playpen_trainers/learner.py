@@ -9,8 +9,8 @@ import torch
 from peft import AutoPeftModelForCausalLM
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from playpen.chat_format import ChatFormat
 from playpen.player import SpecError, SpecString, parse_options
-from playpen.players.chat import ChatFormat
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, in_bits
 from playpen.plugins import resolve_spec
 from playpen.training import ConfigError

@@ -19,10 +19,10 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import msgspec
 import transformers
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
-from playpen.players.chat import ChatFormat
 from playpen.players.hf import HuggingFaceOptions
 from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it

@@ -22,10 +22,10 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Conversation, Reply
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
-from playpen.players.chat import ChatFormat
 from playpen.players.checkpoints import (
     cause,
     last_written,
@@ -33,14 +33,14 @@ from playpen.players.checkpoints import (
     read_adapter,
     read_template,
 )
-from playpen.players.engine import Engine, LoopEngine, Request
-from playpen.players.generated import (
+from playpen.players.replies import (
     DEFAULT_NEW_TOKENS,
     Thinking,
     generated_reply,
     longest_reply,
     no_room,
 )
+from playpen.players.transformers_engine.engine import Engine, LoopEngine, Request
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]

@@ -16,19 +16,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from playpen.chat_format import ChatFormat, PromptTokens
 from playpen.conversation import Conversation, Reply, StopReason
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
-from playpen.players.chat import ChatFormat, PromptTokens
-from playpen.players.endpoint import Malformed, Patience, Refused, find_endpoint
-from playpen.players.generated import (
+from playpen.players.http.endpoint import Malformed, Patience, Refused, find_endpoint
+from playpen.players.replies import (
     DEFAULT_NEW_TOKENS,
     Thinking,
     generated_reply,
     longest_reply,
     no_room,
 )
-from playpen.players.reasoning import split_reasoning
+from playpen.reasoning import split_reasoning
 
 DEFAULT_URL = "https://api.openai.com/v1"
 DEFAULT_KEY_VARIABLE = "OPENAI_API_KEY"

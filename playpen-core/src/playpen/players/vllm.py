@@ -10,10 +10,10 @@ from typing import Annotated, Any, Literal
 import msgspec
 from transformers import AutoTokenizer, PreTrainedTokenizerBase
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Conversation, Reply
 from playpen.game import Game
 from playpen.player import Player, PlayerError
-from playpen.players.chat import ChatFormat
 from playpen.players.checkpoints import (
     cause,
     last_written,
@@ -21,14 +21,14 @@ from playpen.players.checkpoints import (
     read_adapter,
     read_template,
 )
-from playpen.players.generated import (
+from playpen.players.replies import (
     DEFAULT_NEW_TOKENS,
     Thinking,
     generated_reply,
     longest_reply,
     no_room,
 )
-from playpen.players.vllm_engine import Adapter, Engine, Settings, acquire, release
+from playpen.players.vllm_engine.engine import Adapter, Engine, Settings, acquire, release
 
 # vLLM itself takes seconds to import, and is when a model is loaded.
 if importlib.util.find_spec("vllm") is None:

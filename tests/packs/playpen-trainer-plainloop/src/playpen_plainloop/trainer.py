@@ -11,8 +11,8 @@ import msgspec
 import torch
 from transformers import AutoModelForCausalLM, AutoTokenizer
 
+from playpen.chat_format import ChatFormat
 from playpen.conversation import Message, Reply, Row, trajectory
-from playpen.players.chat import ChatFormat
 from playpen.plugins import resolve_spec
 from playpen.training import ConfigError, Trainer, TrainingRun
 

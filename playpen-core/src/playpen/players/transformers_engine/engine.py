@@ -26,9 +26,16 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from playpen.player import PlayerError
-from playpen.players.grouped_attention import grouped
-from playpen.players.kept_states import NOTHING, Beginnings, KeptStates, Known, Weights, recall
-from playpen.players.row_states import RowStates
+from playpen.players.transformers_engine.batch_cache import RowStates
+from playpen.players.transformers_engine.gqa import grouped
+from playpen.players.transformers_engine.prefix_cache import (
+    NOTHING,
+    Beginnings,
+    KeptStates,
+    Known,
+    Weights,
+    recall,
+)
 from playpen.rollout import Breath
 
 ResultT = TypeVar("ResultT")

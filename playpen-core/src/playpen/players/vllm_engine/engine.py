@@ -32,7 +32,7 @@ import msgspec
 
 from playpen.player import PlayerError
 from playpen.players.checkpoints import cause
-from playpen.players.vllm_tether import OWNER, Tether
+from playpen.players.vllm_engine.watchdog import OWNER, Tether
 
 T = TypeVar("T")
 
@@ -492,7 +492,7 @@ def _arguments(settings: Settings) -> Any:
     }
     if settings.cuts:
         arguments["logprobs_mode"] = "processed_logits"
-        arguments["logits_processors"] = ["playpen.players.vllm_uncut:LogitsAsLogprobs"]
+        arguments["logits_processors"] = ["playpen.players.vllm_engine.logprobs:LogitsAsLogprobs"]
         # The newer of vLLM's two model runners takes no processors of this kind.
         os.environ["VLLM_USE_V2_MODEL_RUNNER"] = "0"
     if settings.adapter_rank:

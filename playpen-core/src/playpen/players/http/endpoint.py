@@ -23,7 +23,7 @@ import anyio
 import msgspec
 
 from playpen.player import PlayerError
-from playpen.players.pace import Pace
+from playpen.players.http.rate_limit import Pace
 
 T = TypeVar("T")
 

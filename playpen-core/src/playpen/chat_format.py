@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 
 from playpen.conversation import Message, TokenTrace
 from playpen.player import PlayerError, SpecError
-from playpen.players.reasoning import OPENINGS
+from playpen.reasoning import OPENINGS
 
 
 class PromptTokens(NamedTuple):

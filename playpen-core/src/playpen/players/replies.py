@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
+from playpen.chat_format import ChatFormat, PromptTokens
 from playpen.conversation import Conversation, Reply, StopReason, TokenTrace
-from playpen.players.chat import ChatFormat, PromptTokens
-from playpen.players.reasoning import split_reasoning
+from playpen.reasoning import split_reasoning
 
 DEFAULT_NEW_TOKENS = 300
 """Longest reply in tokens unless the game or the user says otherwise; upstream's."""

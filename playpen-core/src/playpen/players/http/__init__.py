@@ -1,0 +1,1 @@
+"""Asking a JSON server over HTTP: limits, retries, careful reading."""

@@ -1,0 +1,1 @@
+"""Generation with a transformers model, for `hf:` players and online training."""
