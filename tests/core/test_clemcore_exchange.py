@@ -36,13 +36,13 @@ from playpen.episode import Episode, Failure
 from playpen.game import Game, Metrics
 from playpen.instance import Experiment, Instance, InstanceError
 from playpen.instance_sets import document_of
+from playpen.interop.clemcore.events import Turns
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import ImportedRun, import_results
 from playpen.interop.clemcore.layout import model_folder, safe_name
 from playpen.interop.clemcore.reading import Recorded, RecordingError, read_json
 from playpen.interop.clemcore.selection import select_instances
 from playpen.interop.clemcore.tables import Scored, scored_episodes, write_tables, write_val
-from playpen.interop.clemcore.turns import Turns
 from playpen.moves import Draw, Exchange, Note, Play, Success, Tell, ask
 from playpen.plugins import get_game, registry
 from playpen.referee import new_episode

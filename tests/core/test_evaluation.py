@@ -12,8 +12,8 @@ import pytest
 from tests.core.command_line import good, playpen, refused
 from tests.core.tiny_model import save_tiny_model
 
+from playpen.completeness import coverage_of, take_inventory
 from playpen.conversation import Conversation
-from playpen.coverage import coverage_of, take_inventory
 from playpen.evaluation import evaluate
 from playpen.plugins import get_game
 from playpen.scoring import Attempts, results_of, score_episodes

@@ -31,6 +31,7 @@ from tests.core.made_runs import (
 
 from playpen.conversation import Reply, TokenTrace
 from playpen.episode import Episode, Failure, Said
+from playpen.failure_reasons import Reason, reasons
 from playpen.moves import Abort, Lose, Success
 from playpen.plugins import get_game
 from playpen.report.material import distinct_names, read_material
@@ -39,7 +40,6 @@ from playpen.report.summary import Summary, summarise
 from playpen.scoring import results_of
 from playpen.statistics import compare
 from playpen.store import Run
-from playpen.taxonomy import Reason, reasons
 
 
 def summary_of(*paths: Path) -> Summary:

@@ -47,7 +47,7 @@ from playpen import (
 )
 from playpen.instance import InstanceError
 from playpen.testing import GameConformance
-from playpen.testing.material import QUICK, THOROUGH, Effort, Material
+from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, Material
 
 HIGHERLOWER = Path(__file__).parents[1] / "packs/playpen-game-higherlower/src"
 MANUAL = Path(__file__).parents[2] / "docs/conformance.md"

@@ -9,7 +9,7 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
-from playpen.coverage import Coverage, coverage_of
+from playpen.completeness import Coverage, coverage_of
 from playpen.plugins import get_game
 from playpen.runner import Cast, make_cast
 from playpen.scoring import Results, results_of

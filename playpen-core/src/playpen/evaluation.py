@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from playpen.coverage import Coverage, coverage_of, take_inventory
+from playpen.completeness import Coverage, coverage_of, take_inventory
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.plugins import get_game, registry

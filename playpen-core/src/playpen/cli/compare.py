@@ -39,7 +39,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     """
     from rich.console import Console
 
-    from playpen.cli.needs import needs_report
+    from playpen.cli.extras import needs_report
 
     with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
@@ -119,9 +119,9 @@ class Shift(NamedTuple):
 
 
 def _recorded(path: str) -> Recorded:
+    from playpen.failure_reasons import reason_of
     from playpen.scoring import Aggregate
     from playpen.store import Run, run_directories
-    from playpen.taxonomy import reason_of
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
     games = {name: get_game(name) for run in runs for name in run.config.assignments}

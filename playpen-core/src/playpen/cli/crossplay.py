@@ -64,7 +64,7 @@ def crossplay(
     """
     from rich.console import Console
 
-    from playpen.cli.needs import needs_report
+    from playpen.cli.extras import needs_report
     from playpen.escape import escape
 
     with needs_report("cross-play"):

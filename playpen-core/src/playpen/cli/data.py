@@ -79,7 +79,7 @@ def export(
     parquet   the same as a Parquet file
     """
     from playpen.export.card import Recipe
-    from playpen.export.talks import Selection
+    from playpen.export.conversations import Selection
     from playpen.export.write import export_dataset
     from playpen.store import Run
 

@@ -106,7 +106,7 @@ def evaluate(
     """
     from rich.console import Console
 
-    from playpen.cli.needs import needs_report
+    from playpen.cli.extras import needs_report
     from playpen.escape import escape
     from playpen.interop.clemcore.layout import Places, model_folder, safe_name
     from playpen.interop.clemcore.tables import scored

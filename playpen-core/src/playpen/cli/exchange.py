@@ -39,7 +39,7 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
     """
     from playpen.escape import escape
     from playpen.interop.clemcore.importing import import_results
-    from playpen.interop.clemcore.lines import import_recordings, recording_files
+    from playpen.interop.clemcore.jsonl import import_recordings, recording_files
 
     if recording_files(path):
         imported = import_recordings(path, output, model=name, command=sys.argv[1:])

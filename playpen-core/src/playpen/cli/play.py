@@ -211,7 +211,7 @@ def resume(
 
 def _repair(run: Run) -> None:
     """Move the lines that cannot be counted aside, and say which."""
-    from playpen.coverage import set_aside, take_inventory
+    from playpen.completeness import set_aside, take_inventory
     from playpen.escape import escape
 
     faults = take_inventory(run, thorough=True).faults

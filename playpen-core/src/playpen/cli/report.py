@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from playpen.cli.needs import needs_report
+from playpen.cli.extras import needs_report
 from playpen.cli.output import write_output
 from playpen.errors import PlaypenError
 

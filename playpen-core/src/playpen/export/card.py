@@ -16,8 +16,8 @@ from typing import Any, get_type_hints
 import msgspec
 
 from playpen.escape import escape
+from playpen.export.conversations import Gathered, Selection, counted
 from playpen.export.records import KINDS, ChatMessage, Format, Made, PairRow, Row
-from playpen.export.talks import Gathered, Selection, counted
 from playpen.plugins import CORE
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]*")

@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from playpen.conversation import Message
-from playpen.export.talks import Origin, Talk
+from playpen.export.conversations import Origin, Talk
 
 Format: TypeAlias = Literal["sft", "dpo", "kto", "messages", "parquet"]
 

@@ -11,8 +11,8 @@ from pathlib import Path
 import msgspec
 
 from playpen.export.card import Recipe, columns, dataset_card
+from playpen.export.conversations import ExportError, Gathered, gather
 from playpen.export.records import KINDS, ChatMessage, Made, Row, make_rows
-from playpen.export.talks import ExportError, Gathered, gather
 from playpen.plugins import load, registry
 from playpen.rewards import RewardFunction, Rewards
 from playpen.store import Run

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import msgspec
 
-from playpen.coverage import Coverage, coverage_of
+from playpen.completeness import Coverage, coverage_of
 from playpen.episode import Episode, Key, Said
 from playpen.errors import PlaypenError
 from playpen.store import Run, RunConfig, run_directories

@@ -19,6 +19,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 from markupsafe import Markup
 
 from playpen.escape import escape
+from playpen.failure_reasons import Reason
 from playpen.report.figures import (
     comparison_figure,
     curve_figures,
@@ -28,7 +29,6 @@ from playpen.report.figures import (
 from playpen.report.material import Recorded
 from playpen.report.records import Line, row_of, transcript_of
 from playpen.report.summary import Estimate, GameSummary, RunSummary, Summary
-from playpen.taxonomy import Reason
 from playpen.terminal.tables import MISSING
 
 PIECE = 400_000

@@ -8,13 +8,13 @@ from datetime import UTC, datetime
 
 import msgspec
 
-from playpen.coverage import Coverage
+from playpen.completeness import Coverage
+from playpen.failure_reasons import Reason, reasons
 from playpen.game import Game
 from playpen.plugins import PluginError, get_game
 from playpen.report.material import Curve, Material, Problem, Recorded, Training, encodable
 from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount
 from playpen.statistics import Gain, compare, score_intervals
-from playpen.taxonomy import Reason, reasons
 
 FORMAT = "playpen-report/1"
 

@@ -7,15 +7,15 @@ from typing import ClassVar
 import pytest
 
 from playpen.game import Game
-from playpen.testing.checks.constancy import ConstancyChecks
 from playpen.testing.checks.declaration import DeclarationChecks
+from playpen.testing.checks.determinism import ConstancyChecks
 from playpen.testing.checks.generation import GenerationChecks
 from playpen.testing.checks.messages import MessageChecks
 from playpen.testing.checks.oracles import OracleChecks
 from playpen.testing.checks.records import RecordChecks
 from playpen.testing.checks.strange_replies import ReplyChecks
-from playpen.testing.material import QUICK, THOROUGH, Effort, Material, material_of
-from playpen.testing.playing import SECONDS
+from playpen.testing.driver import SECONDS
+from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, Material, material_of
 
 
 # Bases in reverse: pytest runs the tests of the last one first.

@@ -18,9 +18,9 @@ import msgspec
 
 from playpen.episode import Episode
 from playpen.game import Game
+from playpen.interop.clemcore.events import Turns
 from playpen.interop.clemcore.layout import Placed, model_folder, placed_episodes
 from playpen.interop.clemcore.tables import clemcore_scores
-from playpen.interop.clemcore.turns import Turns
 from playpen.interop.clemcore.vocabulary import (
     COMPLETED,
     ERROR,

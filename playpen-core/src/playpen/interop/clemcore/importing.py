@@ -21,7 +21,7 @@ import msgspec
 from playpen.episode import Episode, Failure
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.interop.clemcore.played import InstancesFiles, Library, UnknownInstance
+from playpen.interop.clemcore.played_instances import InstancesFiles, Library, UnknownInstance
 from playpen.interop.clemcore.reading import (
     EpisodeFolder,
     Recorded,

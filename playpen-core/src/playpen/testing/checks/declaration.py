@@ -13,7 +13,7 @@ from playpen.game import Game, Role
 from playpen.instance import SPLITS
 from playpen.plugins import PluginError, load
 from playpen.testing.findings import fault
-from playpen.testing.material import Material
+from playpen.testing.game_under_test import Material
 
 
 class DeclarationChecks:

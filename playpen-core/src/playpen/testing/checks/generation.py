@@ -8,9 +8,9 @@ import msgspec
 
 from playpen.instance import SPLITS, Instance, InstanceError
 from playpen.instance_sets import READY_SEED, Checker, parse_instances
+from playpen.testing.driver import global_chance
 from playpen.testing.findings import fault, not_json, place, reason
-from playpen.testing.material import Material
-from playpen.testing.playing import global_chance
+from playpen.testing.game_under_test import Material
 
 
 class GenerationChecks:

@@ -12,7 +12,7 @@ from playpen.episode import Episode, Said
 from playpen.moves import Ask, Exchange, Tell
 from playpen.testing.checks.secrecy import find_leak
 from playpen.testing.findings import fault, place, quoted
-from playpen.testing.material import Material
+from playpen.testing.game_under_test import Material
 
 _PLACEHOLDER = re.compile(r"\$[A-Z][A-Z0-9_]*\$")
 

@@ -9,9 +9,9 @@ import pytest
 
 from playpen.conversation import Conversation, Message
 from playpen.moves import Abort
+from playpen.testing.driver import OracleError, Played
 from playpen.testing.findings import fault, place, quoted, reason
-from playpen.testing.material import Material
-from playpen.testing.playing import OracleError, Played
+from playpen.testing.game_under_test import Material
 
 SURPRISE = 0.001
 """A number of wins is too small if fewer than this share of samples would have so few."""

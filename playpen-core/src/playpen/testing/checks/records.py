@@ -17,9 +17,9 @@ from playpen.moves import Ask, Draw, Violation
 from playpen.referee import Referee, new_episode
 from playpen.replay import fork, replay
 from playpen.store import EpisodeWriter, Run, RunConfig, RunError
+from playpen.testing.driver import Played, first_difference, lines_of
 from playpen.testing.findings import fault, not_json, place, quoted, reason
-from playpen.testing.material import Material
-from playpen.testing.playing import Played, first_difference, lines_of
+from playpen.testing.game_under_test import Material
 
 PURE = "let play() depend on the instance, the replies and the results of its Draw moves alone."
 FORKS = 12

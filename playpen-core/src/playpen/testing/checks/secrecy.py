@@ -17,8 +17,8 @@ from playpen.episode import Episode, Said
 from playpen.instance import Instance
 from playpen.moves import Ask, Exchange, Tell
 from playpen.testing.checks.declaration import shared_fields
-from playpen.testing.material import Material
-from playpen.testing.playing import Played, reciter
+from playpen.testing.driver import Played, reciter
+from playpen.testing.game_under_test import Material
 
 SHORTEST = 4
 """Shorter words and texts turn up by chance."""

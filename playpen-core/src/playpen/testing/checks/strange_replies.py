@@ -12,9 +12,9 @@ from playpen.game import Metrics
 from playpen.instance import Instance
 from playpen.moves import Abort, Lose
 from playpen.referee import GameError
+from playpen.testing.driver import Played, Speaker, Stuck, drive, reciter, time_limit
 from playpen.testing.findings import fault, not_json, place, reason, spot
-from playpen.testing.material import Material
-from playpen.testing.playing import Played, Speaker, Stuck, drive, reciter, time_limit
+from playpen.testing.game_under_test import Material
 from playpen.testing.replies import HUGE, LONG, Say
 
 CAPS = (

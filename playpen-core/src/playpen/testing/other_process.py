@@ -1,6 +1,6 @@
 """The same work in another process: another hash seed, another day, another folder.
 
-``python -m playpen.testing.elsewhere`` reads an `Order` from its standard input and writes an
+``python -m playpen.testing.other_process`` reads an `Order` from its standard input and writes an
 `Answer` to its standard output.  `observe` does the same work in the process of the checks.
 """
 
@@ -25,8 +25,8 @@ from playpen.conversation import Conversation
 from playpen.episode import Said
 from playpen.game import Game
 from playpen.instance import Experiment, Instance
+from playpen.testing.driver import drive, lines_of, reciter
 from playpen.testing.findings import reason
-from playpen.testing.playing import drive, lines_of, reciter
 
 PATIENCE = 300
 """Seconds after which another process is given up."""

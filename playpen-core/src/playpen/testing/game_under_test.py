@@ -23,8 +23,7 @@ from playpen.instance import SPLITS, Experiment, Instance, content_hash
 from playpen.instance_sets import READY_SEED, Checker, parse_instances
 from playpen.plugins import registry
 from playpen.referee import new_episode
-from playpen.testing.findings import fault, quoted, reason, spot
-from playpen.testing.playing import (
+from playpen.testing.driver import (
     OracleError,
     Played,
     Stuck,
@@ -35,6 +34,7 @@ from playpen.testing.playing import (
     reciter,
     time_limit,
 )
+from playpen.testing.findings import fault, quoted, reason, spot
 from playpen.testing.replies import (
     Action,
     Plan,

@@ -15,7 +15,10 @@ from playpen.instance import SPLITS
 from playpen.instance_sets import READY_SEED
 from playpen.player import Player
 from playpen.rollout import play
-from playpen.testing.elsewhere import (
+from playpen.testing.driver import Played, first_difference, global_chance, lines_of
+from playpen.testing.findings import fault, place
+from playpen.testing.game_under_test import Material
+from playpen.testing.other_process import (
     Generate,
     SelfPlay,
     Work,
@@ -24,9 +27,6 @@ from playpen.testing.elsewhere import (
     recite,
     self_play,
 )
-from playpen.testing.findings import fault, place
-from playpen.testing.material import Material
-from playpen.testing.playing import Played, first_difference, global_chance, lines_of
 
 
 class ConstancyChecks:
