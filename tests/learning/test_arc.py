@@ -18,7 +18,7 @@ from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.training import read_config, train
 from playpen_trainers.demo import imitate, make_base, measure, mini_instances, reinforce, success
-from playpen_trainers.pairing import compare
+from playpen_trainers.sign_test import compare
 
 PLAN = tomllib.loads((Path(__file__).parent / "plan.toml").read_text(encoding="utf-8"))["arc"]
 

@@ -20,7 +20,7 @@ from playpen.instance_sets import parse_instances
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import DataTable, GamesTable, LearnerTable, RolloutTable, TrainConfig, train
 from playpen_trainers.demo import success
-from playpen_trainers.pairing import compare
+from playpen_trainers.sign_test import compare
 from playpen_trainers.tiny import make_tiny_model
 
 PLAN = tomllib.loads((Path(__file__).parent / "plan.toml").read_text(encoding="utf-8"))["left_out"]

@@ -19,7 +19,7 @@ from tests.trainers.lift_kit import config_from, make_beginner, self_play, unsee
 
 from playpen.training import train
 from playpen_trainers.demo import success
-from playpen_trainers.pairing import compare
+from playpen_trainers.sign_test import compare
 
 PLAN = tomllib.loads((Path(__file__).parent / "plan.toml").read_text(encoding="utf-8"))[
     "pair_levels"

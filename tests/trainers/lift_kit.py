@@ -12,7 +12,7 @@ from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.training import GamesTable, LearnerTable, RolloutTable, TrainConfig, train
 from playpen_trainers.demo import make_base, mini_instances
-from playpen_trainers.pairing import Comparison, compare
+from playpen_trainers.sign_test import Comparison, compare
 
 WARM_UP = {
     "learning_rate": 4e-3,

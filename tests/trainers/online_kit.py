@@ -30,8 +30,8 @@ from playpen.training import (
     TrainConfig,
     TrainingRun,
 )
+from playpen_trainers.advantages import RunningBaselines
 from playpen_trainers.collapse import CollapseWatch
-from playpen_trainers.credit import RunningBaselines
 from playpen_trainers.grpo import GRPO, DialogueGRPOTrainer, GRPOOptions
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.optimisation import adapter

@@ -13,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from playpen.rewards import returns as discounted
-from playpen_trainers.credit import (
+from playpen_trainers.advantages import (
     Baseline,
     Credit,
     Graded,

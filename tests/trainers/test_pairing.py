@@ -6,7 +6,7 @@ import pytest
 
 from playpen.episode import Episode
 from playpen.moves import Lose, Success
-from playpen_trainers.pairing import compare, sign_test
+from playpen_trainers.sign_test import compare, sign_test
 
 
 @pytest.mark.parametrize(

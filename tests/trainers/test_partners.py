@@ -18,11 +18,11 @@ from playpen.instance_sets import ready_instances
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
 from playpen_trainers import grpo, optimisation, partners
+from playpen_trainers.curriculum import Situation, Situations
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.online import OnlineRollouts
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating, player_of
-from playpen_trainers.situations import Situation, Situations
 
 ROLES = ["wisher", "painter"]
 

@@ -14,7 +14,7 @@ from playpen import Instance, get_game
 from playpen.instance import split_of
 from playpen.instance_sets import ready_instances
 from playpen.training import GamesTable, LearnerTable, RolloutTable, TrainConfig, TrainingRun
-from playpen_trainers.situations import Situation, Situations
+from playpen_trainers.curriculum import Situation, Situations
 
 LEVELS = ["letter_grids", "number_grids", "random_grids", "mini"]
 

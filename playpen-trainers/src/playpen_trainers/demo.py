@@ -27,7 +27,7 @@ from playpen.store import Run
 from playpen.terminal.tables import PlayProgress, plain_table
 from playpen.terminal.transcript import transcript
 from playpen.training import ConfigError, read_config, train
-from playpen_trainers.pairing import compare
+from playpen_trainers.sign_test import compare
 from playpen_trainers.tiny import make_tiny_model
 
 GAME, LEVEL = "taboo", "mini"

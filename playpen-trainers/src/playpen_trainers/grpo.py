@@ -23,10 +23,17 @@ from trl.trainer.utils import use_adapter
 
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
+from playpen_trainers.advantages import (
+    Baseline,
+    Credit,
+    Graded,
+    RunningBaselines,
+    Scale,
+    advantages,
+)
 from playpen_trainers.collapse import CollapseWatch, repeated
-from playpen_trainers.credit import Baseline, Credit, Graded, RunningBaselines, Scale, advantages
+from playpen_trainers.curriculum import Situations
 from playpen_trainers.data import OnlineRow, online_rows
-from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
 from playpen_trainers.optimisation import (
@@ -43,8 +50,8 @@ from playpen_trainers.optimisation import (
 )
 from playpen_trainers.partners import Partners, check_partners
 from playpen_trainers.seats import LEARNER, player_of, seated_learner
-from playpen_trainers.situations import Situations
 from playpen_trainers.validation import Validation
+from playpen_trainers.vllm_rollouts import check_engine
 
 
 class GRPOOptions(OptimiserOptions, kw_only=True):

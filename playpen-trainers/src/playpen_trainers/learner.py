@@ -16,7 +16,7 @@ from playpen.plugins import resolve_spec
 from playpen.training import ConfigError
 
 if TYPE_CHECKING:
-    from playpen_trainers.following import Follower
+    from playpen_trainers.vllm_rollouts import Follower
 
 
 class Learner(NamedTuple):

@@ -18,9 +18,9 @@ from playpen.player import Player, PlayerError
 from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
+from playpen_trainers.curriculum import Situation, Situations
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import Seating
-from playpen_trainers.situations import Situation, Situations
 
 Use: TypeAlias = Literal["train", "neutral", "drop"]
 """Whether a part is trained on, has no advantage, or is left out."""

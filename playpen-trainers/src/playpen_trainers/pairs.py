@@ -29,10 +29,10 @@ from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import ForkPoint, Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
-from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
 from playpen_trainers.seats import Seating, player_of
+from playpen_trainers.vllm_rollouts import check_engine
 
 RowT = TypeVar("RowT", PreferenceRow, UnpairedRow)
 Numbers: TypeAlias = dict[str, float]

@@ -20,6 +20,7 @@ from playpen.episode import Episode
 from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
+from playpen_trainers.curriculum import Situations
 from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, Part
@@ -27,7 +28,6 @@ from playpen_trainers.optimisation import Positive, length_limit, processes, sta
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating, player_of
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
-from playpen_trainers.situations import Situations
 from playpen_trainers.validation import Validation
 
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from playpen_trainers.credit import Baseline, Scale
+from playpen_trainers.advantages import Baseline, Scale
 from playpen_trainers.grpo import GRPO, GRPOOptions
 
 

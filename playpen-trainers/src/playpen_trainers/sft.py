@@ -20,7 +20,6 @@ from playpen_trainers.data import (
     imitation_rows,
     read_chats,
 )
-from playpen_trainers.following import check_engine
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.optimisation import (
     OptimiserOptions,
@@ -36,6 +35,7 @@ from playpen_trainers.optimisation import (
 )
 from playpen_trainers.seats import seated_learner
 from playpen_trainers.validation import Validation
+from playpen_trainers.vllm_rollouts import check_engine
 
 
 class SFTOptions(OptimiserOptions, kw_only=True):
