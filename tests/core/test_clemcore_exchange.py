@@ -40,7 +40,7 @@ from playpen.interop.clemcore.events import Turns
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import ImportedRun, import_results
 from playpen.interop.clemcore.layout import model_folder, safe_name
-from playpen.interop.clemcore.reading import Recorded, RecordingError, read_json
+from playpen.interop.clemcore.reading import RecordedEpisode, RecordingError, read_json
 from playpen.interop.clemcore.selection import select_instances
 from playpen.interop.clemcore.tables import Scored, scored_episodes, write_tables, write_val
 from playpen.moves import Draw, Exchange, Note, Play, Success, Tell, ask
@@ -193,9 +193,9 @@ def episodes_of(run: ImportedRun | str | Path) -> list[Episode]:
     return list(Run.open(path).episodes(failed=True))
 
 
-def recorded_lines(run: ImportedRun) -> list[Recorded]:
+def recorded_lines(run: ImportedRun) -> list[RecordedEpisode]:
     lines = (run.path / "recorded.jsonl").read_bytes().splitlines()
-    return [msgspec.json.decode(line, type=Recorded) for line in lines]
+    return [msgspec.json.decode(line, type=RecordedEpisode) for line in lines]
 
 
 # --- import: layouts -----------------------------------------------------------------------------

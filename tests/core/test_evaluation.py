@@ -12,7 +12,7 @@ import pytest
 from tests.core.command_line import good, playpen, refused
 from tests.core.tiny_model import save_tiny_model
 
-from playpen.completeness import coverage_of, take_inventory
+from playpen.completeness import coverage_of, scan_lines
 from playpen.conversation import Conversation
 from playpen.evaluation import evaluate
 from playpen.plugins import get_game
@@ -247,7 +247,7 @@ def test_every_bad_line_is_named_at_once_and_repaired(recorded: Run) -> None:
     assert len((recorded.path / "episodes.damaged").read_text().splitlines()) == 3
     after = list(recorded.episodes())
     assert {e.key: e.events for e in after} == {e.key: e.events for e in before}
-    assert not take_inventory(recorded).faults and coverage_of(recorded)["taboo"].complete
+    assert not scan_lines(recorded).faults and coverage_of(recorded)["taboo"].complete
     assert "*" not in good("eval", "run", "-o", "out", "--strict")
 
 

@@ -34,7 +34,7 @@ def cluster(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     ray.shutdown()
 
 
-def planned(folder: Path, spec: str, episodes: int, *, elsewhere: bool = True) -> Run:
+def planned(folder: Path, spec: str, episodes: int, *, remote: bool = True) -> Run:
     """A run of taboo that was not played yet."""
     instances = {"taboo": ready_instances(get_game("taboo"), "train")}
     return create_run(
@@ -44,7 +44,7 @@ def planned(folder: Path, spec: str, episodes: int, *, elsewhere: bool = True) -
         episodes=episodes,
         seed=3,
         concurrency=16,
-        elsewhere=elsewhere,
+        remote=remote,
     )
 
 
@@ -54,7 +54,7 @@ def content(episode: Episode) -> bytes:
 
 
 def test_two_workers_play_the_same_episodes(tmp_path: Path) -> None:
-    here = planned(tmp_path / "here", "program:oracle", EPISODES, elsewhere=False)
+    here = planned(tmp_path / "here", "program:oracle", EPISODES, remote=False)
     there = planned(tmp_path / "there", "program:oracle", EPISODES)
     play_run(here)
     tally = play_run(there, executor=make_executor("ray:?workers=2"))
@@ -89,7 +89,7 @@ def mortal(conversation: Conversation) -> str:
 def test_a_worker_that_dies_takes_no_more_than_its_episodes(tmp_path: Path) -> None:
     instances = {"taboo": ready_instances(get_game("taboo"), "train")[:4]}
     cast = make_cast([(None, f"{SELF}:mortal")])
-    run = create_run(tmp_path, instances, cast, episodes=40, elsewhere=True)
+    run = create_run(tmp_path, instances, cast, episodes=40, remote=True)
     executor = make_executor("ray:?workers=1")
     tally = play_run(run, executor=executor, concurrency=4)
     assert 1 <= tally.failed <= 4

@@ -22,8 +22,8 @@ from tests.core.fault_server import EVERY_FAULT, Canned, FaultServer, completion
 from playpen import Conversation, Game, Message, Reply, Role
 from playpen.player import PlayerError, SpecError
 from playpen.players import openai
-from playpen.players.http import endpoint
-from playpen.players.http.rate_limit import Pace
+from playpen.players.http import endpoint, rate_limit
+from playpen.players.http.rate_limit import RateLimiter
 from playpen.plugins import PluginError, make_player
 
 KEY = "sk-9f8e7d-secret"
@@ -84,7 +84,7 @@ class Clock:
         for module in modules:
             shown = SimpleNamespace(**{**vars(asyncio), "sleep": self.sleep})
             monkeypatch.setattr(module, "asyncio", shown)
-        monkeypatch.setattr(pace, "time", SimpleNamespace(monotonic=lambda: self.now))
+        monkeypatch.setattr(rate_limit, "time", SimpleNamespace(monotonic=lambda: self.now))
 
     async def sleep(self, seconds: float) -> None:
         self.waits.append(seconds)
@@ -498,9 +498,9 @@ def granted(
     monkeypatch: pytest.MonkeyPatch, per_minute: int, amounts: list[int], seconds: float = 60
 ) -> list[float]:
     """The times at which waiting requests are let through."""
-    limit = Pace()
+    limit = RateLimiter()
     limit.per_minute = per_minute
-    clock = Clock(monkeypatch, pace)
+    clock = Clock(monkeypatch, rate_limit)
     times: list[float] = []
 
     async def run() -> None:
@@ -535,7 +535,7 @@ def test_tokens_per_minute(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_tokens_that_were_not_used_are_given_back(
     server: FaultServer, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    clock = Clock(monkeypatch, pace)
+    clock = Clock(monkeypatch, rate_limit)
     player = make_player(server.spec(tokens_per_minute=24_000))  # 400 a second
 
     async def one_after_another() -> None:
@@ -667,7 +667,7 @@ def test_messages_need_neither_torch_nor_transformers() -> None:
 
 
 def test_without_the_extra_its_name_is_given(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("openai", "endpoint"):
+    for name in ("openai", "http.endpoint"):
         monkeypatch.delitem(sys.modules, f"playpen.players.{name}")
     monkeypatch.setitem(sys.modules, "aiohttp", None)
     with pytest.raises(PluginError, match=r'pip install "playpen-core\[openai\]"'):

@@ -34,8 +34,8 @@ from playpen.episode import Episode, Failure, Said
 from playpen.failure_reasons import Reason, reasons
 from playpen.moves import Abort, Lose, Success
 from playpen.plugins import get_game
-from playpen.report.material import distinct_names, read_material
 from playpen.report.records import row_of, transcript_of
+from playpen.report.sources import distinct_names, read_sources
 from playpen.report.summary import Summary, summarise
 from playpen.scoring import results_of
 from playpen.statistics import compare
@@ -43,7 +43,7 @@ from playpen.store import Run
 
 
 def summary_of(*paths: Path) -> Summary:
-    return summarise(read_material(paths))
+    return summarise(read_sources(paths))
 
 
 class Page(HTMLParser):
@@ -169,7 +169,7 @@ def test_an_episode_that_failed_and_was_tried_again_counts_once(tmp_path: Path) 
             episode(1, failure=lost, attempts=2),
         ],
     )
-    [found] = read_material([run]).runs
+    [found] = read_sources([run]).runs
     assert [(one.instance_id, one.attempts) for one in found.episodes] == [(0, 2), (1, 2)]
     [told] = summary_of(run).runs
     assert (told.coverage.played, told.coverage.errored, told.coverage.missing) == (1, 1, 0)
@@ -455,7 +455,7 @@ def test_tokens_are_not_kept(tmp_path: Path) -> None:
     traced = episode(0)
     traced.events.append(Said("guesser", Reply("x", tokens=TokenTrace([1], [2], [-0.5]))))
     run = write_run(tmp_path / "run", [traced])
-    [found] = read_material([run]).runs
+    [found] = read_sources([run]).runs
     assert [said.reply.tokens for said in found.episodes[0].replies()] == [None, None]
     assert len(found.episodes[0].events) == len(traced.events)
 

@@ -33,7 +33,7 @@ from playpen.hookspecs import hookimpl
 from playpen.player import NoOptions, Player, PlayerError, SpecError
 from playpen.plugins import PluginError, make_player, registry
 from playpen.rollout import AssignmentError
-from playpen.runner import Tally, assignments_of, create_run, make_cast, play_run
+from playpen.runner import PlayCounts, assignments_of, create_run, make_cast, play_run
 from playpen.scoring import score_episodes
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunError
 
@@ -210,7 +210,7 @@ def test_everything_planned_is_played_and_told(tmp_path: Path, observer: Observe
     planned: list[int] = []
     told: list[Any] = []
     tally = play_run(run, planned=planned.append, finished=lambda e: told.append(e.key))
-    assert tally == Tally(finished=7)
+    assert tally == PlayCounts(finished=7)
     assert planned == [7]
     assert told == [e.key for e in run.episodes()]
     assert observer.calls == ["started", *[True] * 7, "completed: True"]
@@ -245,7 +245,7 @@ def test_a_finished_run_has_nothing_left_to_play(tmp_path: Path) -> None:
     run = guessing_run(tmp_path)
     play_run(run)
     before = (run.path / "episodes.jsonl").read_bytes()
-    assert play_run(run) == Tally()
+    assert play_run(run) == PlayCounts()
     assert (run.path / "episodes.jsonl").read_bytes() == before
 
 
@@ -254,7 +254,7 @@ def test_identical_content_is_played_as_two_repeats(tmp_path: Path) -> None:
     run = create_run(tmp_path / "run", {"guessing": twins}, make_cast([(None, BABBLE)]))
     play_run(run)
     assert sorted((e.repeat, e.instance_id) for e in run.episodes()) == [(0, 1), (1, 2)]
-    assert play_run(run) == Tally()
+    assert play_run(run) == PlayCounts()
 
 
 @pytest.mark.parametrize("spec", [BABBLE, "delayed:"])
@@ -277,7 +277,7 @@ def test_a_run_that_is_resumed_is_the_run_undisturbed(tmp_path: Path, left: int)
     file = broken.path / "episodes.jsonl"
     lines = file.read_bytes().splitlines(keepends=True)
     file.write_bytes(b"".join(lines[:left]) + b'{"torn')
-    assert play_run(Run.open(broken.path)) == Tally(finished=20 - left)
+    assert play_run(Run.open(broken.path)) == PlayCounts(finished=20 - left)
     assert by_key(broken) == by_key(whole)
 
 
@@ -386,7 +386,7 @@ def test_a_recording_can_be_played_again_by_its_own_replies(tmp_path: Path) -> N
         episodes=8,
         seed=3,
     )
-    assert play_run(again) == Tally(finished=8)
+    assert play_run(again) == PlayCounts(finished=8)
     events = [{e.repeat: e.events for e in run.episodes()} for run in (first, again)]
     assert events[0] == events[1]
 
@@ -411,10 +411,10 @@ def test_failed_episodes_are_played_again_when_the_run_is_resumed(
     tmp_path: Path, observer: Observer
 ) -> None:
     run = guessing_run(tmp_path, "flaky:?failures=2")
-    assert play_run(run) == Tally(failed=3, remaining=3)
+    assert play_run(run) == PlayCounts(failed=3, remaining=3)
     assert list(run.episodes()) == []
-    assert play_run(run) == Tally(failed=3, remaining=3)
-    assert play_run(run) == Tally(finished=3)
+    assert play_run(run) == PlayCounts(failed=3, remaining=3)
+    assert play_run(run) == PlayCounts(finished=3)
     assert [e.attempts for e in run.episodes(failed=True)] == [1, 1, 1, 2, 2, 2, 3, 3, 3]
     reasons = {e.failure.message for e in run.episodes(failed=True) if e.failure}
     assert len(reasons) == 3 and all("is down" in reason for reason in reasons)
@@ -433,10 +433,10 @@ def test_after_the_last_attempt_an_episode_is_given_up_and_counted(
 ) -> None:
     run = guessing_run(tmp_path, "flaky:?failures=-1")
     for _ in range(MAX_ATTEMPTS):
-        assert play_run(run) == Tally(failed=3, remaining=3)
+        assert play_run(run) == PlayCounts(failed=3, remaining=3)
     planned: list[int] = []
     for _ in range(2):
-        assert play_run(run, planned=planned.append) == Tally(given_up=3)
+        assert play_run(run, planned=planned.append) == PlayCounts(given_up=3)
     assert planned == [0, 0]
     assert sum(FlakyPlayer.failed.values()) == 3 * MAX_ATTEMPTS
     # Not everything planned was played, and no score may pretend so.
@@ -449,22 +449,22 @@ def test_a_failure_of_some_episodes_leaves_the_others_alone(tmp_path: Path) -> N
     run = guessing_run(tmp_path, "flaky:?failures=1", episodes=6)
     for instance in SECRETS:
         FlakyPlayer.failed[instance.hash, 1] = 1  # has failed before: the repeats succeed at once
-    assert play_run(run) == Tally(finished=3, failed=3, remaining=3)
-    assert play_run(run) == Tally(finished=3)
+    assert play_run(run) == PlayCounts(finished=3, failed=3, remaining=3)
+    assert play_run(run) == PlayCounts(finished=3)
     assert len(by_key(run)) == 6
 
 
 def test_a_bug_of_a_game_does_not_stop_the_run(tmp_path: Path) -> None:
     bugs = [instance_of("buggy", bug=bug) for bug in ("none", "raises after a reply", "none too")]
     run = create_run(tmp_path / "run", {"buggy": bugs}, make_cast([(None, BABBLE)]))
-    assert play_run(run) == Tally(finished=2, failed=1, remaining=1)
+    assert play_run(run) == PlayCounts(finished=2, failed=1, remaining=1)
 
 
 def test_an_endless_game_ends(tmp_path: Path) -> None:
     run = create_run(
         tmp_path / "run", {"endless": [instance_of("endless")]}, make_cast([(None, BABBLE)])
     )
-    assert play_run(run) == Tally(finished=1)
+    assert play_run(run) == PlayCounts(finished=1)
     (episode,) = run.episodes()
     assert episode.aborted and len(episode.replies()) == EndlessGame.max_replies
 
@@ -500,7 +500,7 @@ def test_an_interrupted_run_keeps_what_had_ended_and_is_resumed(
     assert list(by_key(run)) == told
     assert len(told) < 30
     assert observer.calls[-1] == "completed: False"
-    assert play_run(run) == Tally(finished=30 - len(told))
+    assert play_run(run) == PlayCounts(finished=30 - len(told))
     assert by_key(run) == by_key(whole)
 
 
@@ -519,7 +519,7 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_players(tmp_path: Path) -> None:
         play_run(run, finished=press, concurrency=4)
     assert list(by_key(run)) == told
     assert 5 <= len(told) < 60
-    assert play_run(run) == Tally(finished=60 - len(told))
+    assert play_run(run) == PlayCounts(finished=60 - len(told))
     assert by_key(run) == by_key(whole)
 
 

@@ -47,7 +47,7 @@ from playpen import (
 )
 from playpen.instance import InstanceError
 from playpen.testing import GameConformance
-from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, Material
+from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, GameUnderTest
 
 HIGHERLOWER = Path(__file__).parents[1] / "packs/playpen-game-higherlower/src"
 MANUAL = Path(__file__).parents[2] / "docs/conformance.md"
@@ -161,7 +161,7 @@ def check_all(game: Game, tmp_path: Path, effort: Effort = SMALL, **known: Any) 
 
     `known` replaces what the kit would find out about the game.
     """
-    material = Material(game, effort, known.pop("seconds", 30.0))
+    material = GameUnderTest(game, effort, known.pop("seconds", 30.0))
     material.__dict__.update(known)
     results: dict[str, str] = {}
     for name, check in inspect.getmembers(GameConformance(), inspect.ismethod):

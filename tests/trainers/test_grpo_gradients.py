@@ -42,7 +42,7 @@ class Trained(NamedTuple):
     advantages: list[float | None]
 
 
-Part = list[Turn]
+RoleSample = list[Turn]
 
 
 def turn(read: int, said: int, advantage: float, *, aside: bool = False) -> Turn:
@@ -51,7 +51,7 @@ def turn(read: int, said: int, advantage: float, *, aside: bool = False) -> Turn
     return Turn([2, *words[: read - 1]], [*words[read : read + said - 1], END], advantage, aside)
 
 
-def truth(part: Part, limit: int = 10**6) -> list[Trained]:
+def truth(part: RoleSample, limit: int = 10**6) -> list[Trained]:
     """The rows of a part, from the turns alone."""
     main = Trained([], [])
     rows: list[Trained] = []
@@ -96,7 +96,7 @@ class Bench:
                 if weight.requires_grad:
                     weight += 0.05 * torch.randn_like(weight)
 
-    def rows(self, parts: Sequence[Part], limit: int = 10**6) -> list[OnlineRow]:
+    def rows(self, parts: Sequence[RoleSample], limit: int = 10**6) -> list[OnlineRow]:
         """The rows as a roll-out would give them, sampled by the model as it is."""
         found: list[OnlineRow] = []
         for part in parts:
@@ -231,7 +231,7 @@ def bench(base: Path, tmp_path: Path) -> MakeBench:
 
 def verify(
     bench: Bench,
-    parts: Sequence[Part],
+    parts: Sequence[RoleSample],
     *,
     limit: int = 10**6,
     shuffled: bool = False,
@@ -245,28 +245,32 @@ def verify(
     return gradients
 
 
-VARIED: list[Part] = [
+VARIED: list[RoleSample] = [
     [turn(4, 3, 1.0)],
     [turn(3, 2, -1.0), turn(2, 4, -1.0), turn(5, 1, -1.0)],
     [turn(6, 2, 0.5), turn(1, 1, 0.5)],
     [turn(2, 5, -0.25)],
 ]
-EMPTY: list[Part] = [
+EMPTY: list[RoleSample] = [
     [turn(4, 1, 1.0)],
     [turn(3, 1, -1.0), turn(2, 1, -1.0)],
     [turn(3, 4, 0.5), turn(2, 1, 0.5), turn(2, 2, 0.5)],
 ]
-ASIDES: list[Part] = [
+ASIDES: list[RoleSample] = [
     [turn(3, 2, 1.0), turn(2, 3, 1.0, aside=True), turn(4, 2, 1.0)],
     [turn(3, 3, -1.0, aside=True), turn(4, 2, -1.0)],
     [turn(5, 2, 0.5), turn(2, 1, 0.5), turn(3, 2, 0.5, aside=True)],
 ]
-BY_TURN: list[Part] = [
+BY_TURN: list[RoleSample] = [
     [turn(3, 2, 1.0), turn(2, 3, -0.5), turn(2, 2, 0.25)],
     [turn(4, 3, -1.0), turn(2, 2, 0.0), turn(3, 1, 2.0)],
     [turn(3, 2, 0.5), turn(2, 3, -0.75, aside=True), turn(4, 2, 1.0)],
 ]
-NEUTRAL: list[Part] = [[turn(4, 3, 1.0)], [turn(3, 2, 0.0), turn(2, 4, 0.0)], [turn(5, 2, -1.0)]]
+NEUTRAL: list[RoleSample] = [
+    [turn(4, 3, 1.0)],
+    [turn(3, 2, 0.0), turn(2, 4, 0.0)],
+    [turn(5, 2, -1.0)],
+]
 ALL = {
     "numbers of turns": VARIED,
     "empty replies": EMPTY,
@@ -281,7 +285,7 @@ ALL = {
 
 @pytest.mark.parametrize("parts", ALL.values(), ids=ALL)
 def test_the_learners_own_tokens_are_trained_and_no_others(
-    bench: MakeBench, parts: list[Part]
+    bench: MakeBench, parts: list[RoleSample]
 ) -> None:
     verify(bench(), parts)
 
@@ -386,7 +390,7 @@ def test_a_batch_without_advantages_teaches_nothing(bench: MakeBench, loss: str)
 @pytest.mark.parametrize("limit", range(1, 16))
 def test_what_is_beyond_the_limit_is_not_trained(bench: MakeBench, limit: int) -> None:
     """Cut in the prompt, in a reply, at its end, and between replies."""
-    parts: list[Part] = [
+    parts: list[RoleSample] = [
         [turn(3, 3, 1.0), turn(2, 4, -0.5), turn(2, 1, 0.25)],
         [turn(5, 2, -1.0), turn(2, 2, 1.0, aside=True), turn(1, 3, 0.5)],
     ]
@@ -545,7 +549,7 @@ def shifted(tensor: torch.Tensor, by: int) -> torch.Tensor:
 @pytest.mark.parametrize("key", ["tool_mask", "advantages", "completion_ids"])
 @pytest.mark.parametrize("parts", ALL.values(), ids=ALL)
 def test_what_is_shifted_by_one_token_is_noticed(
-    bench: MakeBench, parts: list[Part], key: str, by: int
+    bench: MakeBench, parts: list[RoleSample], key: str, by: int
 ) -> None:
     made = bench()
     [batch] = made.slices(made.rows(parts))

@@ -186,7 +186,7 @@ def test_files_go_only_when_no_checkpoint_can_need_them(
             optimisation._Keeper([found], limit).on_save(arguments, state, control)
         newest = list(range(every, step + 1, every))[-kept:]
         assert found.state()["snapshots"] == newest
-        needed = {n for state in optimisation.kept_states(tmp_path)
+        needed = {n for state in optimisation.kept_checkpoint_states(tmp_path)
                   for n in state["partners"]["snapshots"]}  # fmt: skip
         assert needed | set(newest) <= on_disk(tmp_path)
         assert len(guests.present) <= kept  # who is gone is let go of

@@ -35,7 +35,7 @@ from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
 from playpen_trainers.pairs import (
     Forking,
     Judged,
-    Table,
+    PreferenceRollouts,
     at_most,
     dialogue_pairs,
     judge,
@@ -257,7 +257,7 @@ def forked(
     say=lucky, how: Forking | None = None, *, count: int = 4, roles: tuple[str, ...] = ("a",)
 ):
     seats = Seats(*roles)
-    table = Table(seats, Voice(say))  # type: ignore[arg-type]
+    table = PreferenceRollouts(seats, Voice(say))  # type: ignore[arg-type]
     jobs = table.finish(jobs_of(Voice(say), instances(count, chance=True)))
     rows = turn_pairs(chat_format(), jobs, table, OUTCOME, how or Forking(z=0.5))
     return rows, seats, table
@@ -539,7 +539,7 @@ def test_episodes_that_failed_are_left_out_with_a_warning():
             raise PlayerError("the server hung up")
         return "alpha"
 
-    table = Table(Seats(), Voice(fails))  # type: ignore[arg-type]
+    table = PreferenceRollouts(Seats(), Voice(fails))  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="1 of 3 episodes failed.*the server hung up"):
         done = table.finish(jobs_of(Voice(fails), instances(), 3))
     assert [job.episode.repeat for job in done] == [0, 2]
@@ -598,7 +598,7 @@ def test_the_number_of_episodes_is_limited(tmp_path: Path, monkeypatch: pytest.M
         base = config(tmp_path, games=GamesTable(names=["talk"], levels=["only"], per_level=12))
         rollout = msgspec.structs.replace(base.rollout, **changes)
         run = TrainingRun("dpo", msgspec.structs.replace(base, rollout=rollout), tmp_path)
-        table = Table(Seated(), Voice(by_chance("alpha", "beta")))  # type: ignore[arg-type]
+        table = PreferenceRollouts(Seated(), Voice(by_chance("alpha", "beta")))  # type: ignore[arg-type]
         return [job.episode.instance for job in table.play(run, 3)]
 
     everything = played()

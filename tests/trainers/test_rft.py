@@ -42,7 +42,7 @@ from playpen.training import (
 )
 from playpen_trainers import rft as rft_module
 from playpen_trainers.data import IGNORED
-from playpen_trainers.online import OnlineRollouts, Part
+from playpen_trainers.online import OnlineRollouts, RoleSample
 from playpen_trainers.rft import Kept, RFTOptions, best_parts
 from playpen_trainers.seats import LEARNER
 from playpen_trainers.validation import Validation
@@ -117,9 +117,9 @@ def comparable(output: Path) -> tuple[Any, ...]:
 
 def part(
     episode: Episode, value: float, ids: list[int], role: str = "wisher", use: Any = "train"
-) -> Part:
+) -> RoleSample:
     row = Row(ids, [0, *[1] * (len(ids) - 1)], [0.0] * len(ids), [(0, 1, len(ids))])
-    return Part(episode, role, 0, [row], [value], [value], use)
+    return RoleSample(episode, role, 0, [row], [value], [value], use)
 
 
 def episode(outcome: Any = None, number: int = 0) -> Episode:
@@ -129,7 +129,7 @@ def episode(outcome: Any = None, number: int = 0) -> Episode:
     return found
 
 
-def ids_of(parts: list[Part]) -> list[list[int]]:
+def ids_of(parts: list[RoleSample]) -> list[list[int]]:
     return [part.rows[0].ids for part in parts]
 
 

@@ -34,7 +34,7 @@ from playpen.training import ConfigError, TeacherTable, train
 from playpen_trainers import grpo as grpo_module
 from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions
-from playpen_trainers.online import Batch, OnlineRollouts, Part
+from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 
@@ -192,7 +192,7 @@ def test_a_part_that_is_left_out_does_not_count_in_its_group(
     kept = [part for part in batch.parts if part.use == "train"]
     assert dropped and kept
 
-    def expected(members: list[Part]) -> list[float]:
+    def expected(members: list[RoleSample]) -> list[float]:
         values = []
         for part in kept:
             group = [p.returns[0] for p in members if p.group == part.group]

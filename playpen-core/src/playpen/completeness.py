@@ -109,14 +109,14 @@ def _planned(run: Run) -> Iterator[tuple[Key, str]]:
             yield identity(game, instance.hash, players, config.seed, repeat), name
 
 
-class Inventory(NamedTuple):
+class LineScan(NamedTuple):
     """What is in the file of a run's episodes: lines that cannot be counted, and progress."""
 
     faults: list[Fault]
     progress: Progress
 
 
-def take_inventory(run: Run, *, thorough: bool = False) -> Inventory:
+def scan_lines(run: Run, *, thorough: bool = False) -> LineScan:
     """Look at every line of a run.
 
     Lines are at fault that are damaged, recorded twice, or of another run.
@@ -149,10 +149,10 @@ def take_inventory(run: Run, *, thorough: bool = False) -> Inventory:
         elif first.setdefault(key, number) != number:
             faults.append(Fault(number, f"{name} is recorded in line {first[key]} already"))
     failed = {key: attempts for key, attempts in failed.items() if key not in first}
-    return Inventory(faults, Progress(set(first), failed))
+    return LineScan(faults, Progress(set(first), failed))
 
 
-def set_aside(run: Run, faults: Iterable[Fault]) -> None:
+def quarantine(run: Run, faults: Iterable[Fault]) -> None:
     """Move lines of ``episodes.jsonl`` to ``episodes.damaged``; nothing is lost.
 
     What an import recorded beside them (``recorded.jsonl``) goes with them.

@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from playpen.completeness import Coverage, coverage_of, take_inventory
+from playpen.completeness import Coverage, coverage_of, scan_lines
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.plugins import get_game, registry
@@ -197,7 +197,7 @@ def refuse_faults(run: Run) -> Progress:
     Raises:
         RunError: a line cannot be counted.
     """
-    faults, progress = take_inventory(run)
+    faults, progress = scan_lines(run)
     if not faults:
         return progress
     raise tell_faults(run)
@@ -205,7 +205,7 @@ def refuse_faults(run: Run) -> Progress:
 
 def tell_faults(run: Run) -> RunError:
     """All lines of a run that cannot be counted, as an error to raise."""
-    faults = take_inventory(run, thorough=True).faults
+    faults = scan_lines(run, thorough=True).faults
     lines = "".join(f"\n  line {line}: {reason}" for line, reason in faults[:_FAULTS_SHOWN])
     if len(faults) > _FAULTS_SHOWN:
         lines += f"\n  ... and {len(faults) - _FAULTS_SHOWN} more"

@@ -27,7 +27,7 @@ _encoder = msgspec.json.Encoder()
 _reply_decoder = msgspec.json.Decoder(Reply)
 
 
-class Breath:
+class LoopYield:
     """Lets the event loop run now and then while players that answer at once keep it busy.
 
     All episodes of a roll-out share one: a turn of the loop takes about `_BREATH`, not that time
@@ -47,7 +47,7 @@ class Breath:
 
     async def take(self) -> None:
         """Let everybody else run."""
-        Breath.taken += 1
+        LoopYield.taken += 1
         if not self._renewing:
             self._renewing = True
             # Called in the loop's next turn, before the tasks that pause in this one go on.
@@ -178,10 +178,10 @@ def _checked(answer: object, role: str) -> Reply:
 
 
 async def play_episode(
-    job: Job, breath: Breath | None = None, limits: Limits = NO_LIMITS
+    job: Job, loop_yield: LoopYield | None = None, limits: Limits = NO_LIMITS
 ) -> Episode:
     """Play one episode.  Failures of players or game code end in `Episode.failure`, not here."""
-    breath = breath or Breath()
+    loop_yield = loop_yield or LoopYield()
     budget = None if limits is NO_LIMITS else _Budget(limits)
     episode = job.episode
     episode.started = time.time()
@@ -198,8 +198,8 @@ async def play_episode(
             player = job.players[role]
             answer: object = player.reply(pending)
             if isinstance(answer, Reply):
-                if breath.due():
-                    await breath.take()
+                if loop_yield.due():
+                    await loop_yield.take()
             elif isinstance(answer, Awaitable):
                 answer = await _in_time(answer, None if player.serial else limits.reply_seconds)
             reply = _checked(answer, role)
@@ -267,13 +267,13 @@ async def rollout(
     Cancelling abandons the episodes in flight; those are not handed to `finished`.
     """
     queue = iter(jobs)
-    breath = Breath()
+    loop_yield = LoopYield()
 
     async def work() -> None:
         for job in queue:
-            if breath.due():
-                await breath.take()
-            finished(await play_episode(job, breath, limits))
+            if loop_yield.due():
+                await loop_yield.take()
+            finished(await play_episode(job, loop_yield, limits))
 
     if concurrency < 1:
         raise ValueError(f"concurrency must be at least 1, not {concurrency}")

@@ -104,7 +104,7 @@ def create_run(
     command: Sequence[str] = (),
     players: Mapping[str, Player] | None = None,
     limits: Limits = NO_LIMITS,
-    elsewhere: bool = False,
+    remote: bool = False,
 ) -> Run:
     """Write down a run, ready to be played.
 
@@ -121,7 +121,7 @@ def create_run(
         command: the command line, for the record.
         players: the players by label, if they are made already.
         limits: of every episode.
-        elsewhere: an executor will play; so nobody is seated here, and no model loaded.
+        remote: an executor will play; so nobody is seated here, and no model loaded.
 
     Raises:
         AssignmentError, SpecError, PluginError, PlayerError, RunError: something does not fit;
@@ -133,7 +133,7 @@ def create_run(
     for game in games:
         if not instances[game.name]:
             raise RunError(f"there are no instances of {game.name!r} to play")
-        if not elsewhere:
+        if not remote:
             for role, label in assignments[game.name].items():
                 players[label].seat(game, role)  # what is wrong with a player shows here
     config = RunConfig(
@@ -175,7 +175,7 @@ def versions(games: Sequence[str] = ()) -> dict[str, str]:
     return {"python": platform.python_version(), **dict(sorted(found.items()))}
 
 
-class Tally(msgspec.Struct):
+class PlayCounts(msgspec.Struct):
     """What one sitting of a run did: finished and failed episodes, and what is left to play.
 
     With a budget, `tokens` is what all sittings together used, `uncounted` how many replies are not
@@ -201,7 +201,7 @@ class Tally(msgspec.Struct):
         return budget is not None and (self.tokens >= budget or self.uncounted > 0)
 
 
-def uncounted(tally: Tally) -> str:
+def uncounted(tally: PlayCounts) -> str:
     """What to tell people whose budget cannot be kept."""
     return (
         f"Stopped: --max-tokens-total cannot be kept, as the server did not say how many tokens "
@@ -223,7 +223,7 @@ class Unit(NamedTuple):
     episode: Episode
 
 
-class Missing:
+class RemainingEpisodes:
     """What of a run is still to be played, in the planned order.
 
     Nothing is kept of units that have not begun, so that the length of a run costs no memory.
@@ -355,7 +355,7 @@ def play_run(
     max_tokens: int | None = None,
     executor: Executor | None = None,
     once_more: bool = False,
-) -> Tally:
+) -> PlayCounts:
     """Play what is missing of a run and record it.
 
     Args:
@@ -377,8 +377,8 @@ def play_run(
     players = make_players(run.config.players) if players is None else players
     hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
-        missing = Missing(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
-        tally = Tally(remaining=missing.count, given_up=missing.given_up)
+        missing = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
+        tally = PlayCounts(remaining=missing.count, given_up=missing.given_up)
         if max_tokens is not None:
             for episode in run.episodes(failed=True):
                 tally.spend(episode)

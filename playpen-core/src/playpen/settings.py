@@ -15,7 +15,7 @@ class SettingsError(PlaypenError, ValueError):
     """``playpen.toml`` cannot be used.  The message names the file and the remedy."""
 
 
-class Settings(NamedTuple):
+class SettingsFile(NamedTuple):
     """The nearest ``playpen.toml`` and what it says; empty tables if there is none.
 
     Attributes:
@@ -38,7 +38,7 @@ class Settings(NamedTuple):
         return found
 
 
-def read_settings(directory: Path | None = None) -> Settings:
+def read_settings(directory: Path | None = None) -> SettingsFile:
     """Read the nearest ``playpen.toml``, upwards from a directory (the current one).
 
     Raises:
@@ -49,9 +49,9 @@ def read_settings(directory: Path | None = None) -> Settings:
         path = folder / FILE
         if path.is_file():
             try:
-                return Settings(path, tomllib.loads(path.read_text(encoding="utf-8")))
+                return SettingsFile(path, tomllib.loads(path.read_text(encoding="utf-8")))
             except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
                 raise SettingsError(f"{path}: not valid TOML: {error}") from None
             except OSError as error:
                 raise SettingsError(f"{path}: cannot be read: {error.strerror}") from None
-    return Settings(start / FILE, {})
+    return SettingsFile(start / FILE, {})

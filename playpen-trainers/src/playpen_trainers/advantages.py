@@ -19,7 +19,7 @@ _PACE = 0.05
 """How fast a running baseline follows the returns."""
 
 
-class Graded(NamedTuple):
+class GradedSample(NamedTuple):
     """What is known of a part when advantages are computed.
 
     Attributes:
@@ -57,11 +57,11 @@ class RunningBaselines:
         """Take up what was kept."""
         self._means = dict(state)
 
-    def of(self, part: Graded) -> float:
+    def of(self, part: GradedSample) -> float:
         """The mean so far; the part's own return if there is none yet."""
         return self._means.get(_key(part), part.returns[0])
 
-    def learn(self, parts: Sequence[Graded]) -> None:
+    def learn(self, parts: Sequence[GradedSample]) -> None:
         """Follow the returns of a batch."""
         batches: dict[str, list[float]] = {}
         for part in parts:
@@ -73,12 +73,12 @@ class RunningBaselines:
             self._means[key] = mean + (known - mean) * (1 - _PACE) ** len(found)
 
 
-def _key(part: Graded) -> str:
+def _key(part: GradedSample) -> str:
     return f"{part.game}/{part.role}"
 
 
 def advantages(
-    parts: Sequence[Graded],
+    parts: Sequence[GradedSample],
     *,
     credit: Credit,
     baseline: Baseline,
@@ -100,7 +100,7 @@ def advantages(
         running: the running baselines; they are not changed.
         discount: factor per reply for what comes later.
     """
-    groups: dict[tuple[int, str], list[Graded]] = {}
+    groups: dict[tuple[int, str], list[GradedSample]] = {}
     for part in parts:
         groups.setdefault((part.group, part.role), []).append(part)
     raw: list[list[float]] = []
@@ -130,7 +130,9 @@ def advantages(
     ]
 
 
-def _expected(part: Graded, members: Sequence[Graded], turn: int, credit: Credit) -> float:
+def _expected(
+    part: GradedSample, members: Sequence[GradedSample], turn: int, credit: Credit
+) -> float:
     """The mean return of the parts that a reply is compared with."""
     if credit == "turn":
         there = [other for other in members if len(other.returns) > turn]
@@ -142,7 +144,7 @@ def _expected(part: Graded, members: Sequence[Graded], turn: int, credit: Credit
     return _mean([other.returns[0] for other in members]) if members else part.returns[0]
 
 
-def _forked(part: Graded, discount: float) -> list[float]:
+def _forked(part: GradedSample, discount: float) -> list[float]:
     """What each reply changed in the expected return: its reward, and the value after it."""
     values = part.values
     assert values is not None

@@ -32,7 +32,7 @@ from playpen_trainers.pairs import (
     Match,
     Numbers,
     PreferenceOptions,
-    Table,
+    PreferenceRollouts,
     Turns,
     at_most,
     check_source,
@@ -223,7 +223,7 @@ class DPO(Trainer):
         options = self.options
         rewards = run.rewards()
         share = run.config.reward.partner_fault == "share"
-        table = Table.of(run, learner, seating, device)
+        table = PreferenceRollouts.of(run, learner, seating, device)
         jobs, episodes = collected(run, table, options.samples)
         numbers: Numbers = {
             "episodes": len(episodes),

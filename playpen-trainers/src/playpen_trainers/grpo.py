@@ -26,7 +26,7 @@ from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.advantages import (
     Baseline,
     Credit,
-    Graded,
+    GradedSample,
     RunningBaselines,
     Scale,
     advantages,
@@ -191,7 +191,8 @@ class DialogueGRPOTrainer(GRPOTrainer):
         """The rows of all parts that are not left out, with their advantages."""
         trained = [part for part in batch.parts if part.use == "train"]
         graded = [
-            Graded(p.group, p.episode.game, p.role, p.returns, p.rewards, p.values) for p in trained
+            GradedSample(p.group, p.episode.game, p.role, p.returns, p.rewards, p.values)
+            for p in trained
         ]
         found = advantages(
             graded,

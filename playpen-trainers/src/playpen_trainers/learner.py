@@ -16,7 +16,7 @@ from playpen.plugins import resolve_spec
 from playpen.training import ConfigError
 
 if TYPE_CHECKING:
-    from playpen_trainers.vllm_rollouts import Follower
+    from playpen_trainers.vllm_rollouts import VllmLearner
 
 
 class Learner(NamedTuple):
@@ -31,7 +31,7 @@ class Learner(NamedTuple):
     tokenizer: Any
     chat: ChatFormat
     adapted: bool
-    follower: Follower | None = None
+    follower: VllmLearner | None = None
 
 
 def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:

@@ -30,7 +30,7 @@ _ATTEMPTS = 3
 
 
 @dataclass(eq=False, slots=True)
-class Part:
+class RoleSample:
     """One role of one episode, held by the learner.
 
     Attributes:
@@ -58,7 +58,7 @@ class Batch(NamedTuple):
     """What was played for one generation batch: the finished jobs, and the learner's parts."""
 
     jobs: list[Job]
-    parts: list[Part]
+    parts: list[RoleSample]
 
     @property
     def episodes(self) -> list[Episode]:
@@ -117,7 +117,7 @@ class OnlineRollouts:
             met.append({role: name for role, (name, _) in given.items()})
             jobs += self._group(situation, learner, given, size)
         self._run(jobs)
-        parts: list[Part] = []
+        parts: list[RoleSample] = []
         for number, situation in enumerate(situations):
             episodes = [job.episode for job in jobs[number * size : (number + 1) * size]]
             mine = [
@@ -143,7 +143,7 @@ class OnlineRollouts:
         """
         cast = {id(job.episode): job for job in batch.jobs}
         jobs: list[Job] = []
-        places: list[tuple[Part, int]] = []
+        places: list[tuple[RoleSample, int]] = []
         for part in batch.parts:
             said = part.episode.replies()
             turns = [number for number, reply in enumerate(said) if reply.role == part.role]
@@ -211,7 +211,7 @@ class OnlineRollouts:
                     f"{job.episode.name} failed {_ATTEMPTS} times: {job.episode.failure.message}"
                 )
 
-    def _grade(self, episode: Episode, role: str, group: int) -> Part | None:
+    def _grade(self, episode: Episode, role: str, group: int) -> RoleSample | None:
         """The part of a role; `None` if the role was never asked, or its player saw no tokens."""
         rewards = self._rewards.of(episode, role)
         trajectory = episode.trajectory(role)
@@ -221,4 +221,4 @@ class OnlineRollouts:
         if self._fault != "share" and partner_broke_it(episode, role):
             use = self._fault
         found = self._rewards.returns(episode, role)
-        return Part(episode, role, group, trajectory.rows, rewards, found, use)
+        return RoleSample(episode, role, group, trajectory.rows, rewards, found, use)

@@ -254,7 +254,7 @@ def _complete_checkpoints(folder: Path) -> dict[int, Path]:
     return found
 
 
-def kept_states(output: Path) -> list[dict[str, Any]]:
+def kept_checkpoint_states(output: Path) -> list[dict[str, Any]]:
     """What the checkpoints in an output directory keep of our parts, by the parts' names."""
     checkpoints = _complete_checkpoints(output / _CHECKPOINTS).values()
     return [msgspec.json.decode((path / STATE_FILE).read_bytes()) for path in checkpoints]

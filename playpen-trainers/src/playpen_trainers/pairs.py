@@ -107,7 +107,7 @@ def recorded(run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
     return [(episode, roles) for episode, roles in found if episode.outcome is not None]
 
 
-class Table:
+class PreferenceRollouts:
     """Plays and forks episodes with the learner as it is, and counts what it costs.
 
     Attributes:
@@ -122,7 +122,9 @@ class Table:
         self.played = 0
 
     @classmethod
-    def of(cls, run: TrainingRun, learner: Learner, seating: Seating, device: str) -> Table:
+    def of(
+        cls, run: TrainingRun, learner: Learner, seating: Seating, device: str
+    ) -> PreferenceRollouts:
         """A table where the model plays on a device, as ``[rollout]`` says."""
         rollout = run.config.rollout
         learner.model.eval()
@@ -191,7 +193,7 @@ class Table:
 
 
 def collected(
-    run: TrainingRun, table: Table, samples: int
+    run: TrainingRun, table: PreferenceRollouts, samples: int
 ) -> tuple[list[Job], list[tuple[Episode, tuple[str, ...]]]]:
     """The episodes to compare, each with the roles to learn: recorded ones, or played now.
 
@@ -366,7 +368,7 @@ class _Branch:
 
 
 def turn_pairs(
-    chat: ChatFormat, jobs: Sequence[Job], table: Table, rewards: Rewards, how: Forking
+    chat: ChatFormat, jobs: Sequence[Job], table: PreferenceRollouts, rewards: Rewards, how: Forking
 ) -> list[PreferenceRow]:
     """Pairs of replies in the same place of the same dialogue.
 
@@ -411,7 +413,9 @@ def _chosen_turns(episode: Episode, role: str, how: Forking) -> list[tuple[int, 
     return [chance.choice(turns)]
 
 
-def _sample(branches: Sequence[_Branch], table: Table, rewards: Rewards, how: Forking) -> None:
+def _sample(
+    branches: Sequence[_Branch], table: PreferenceRollouts, rewards: Rewards, how: Forking
+) -> None:
     """Sample the candidates of all branches; what they lead to is their first continuation."""
     forks: list[tuple[_Branch, int, Job]] = []
     for branch in branches:
@@ -429,7 +433,9 @@ def _sample(branches: Sequence[_Branch], table: Table, rewards: Rewards, how: Fo
         candidate.returns += _later(branch, job.episode, rewards, how)
 
 
-def _play_on(branches: Sequence[_Branch], table: Table, rewards: Rewards, how: Forking) -> None:
+def _play_on(
+    branches: Sequence[_Branch], table: PreferenceRollouts, rewards: Rewards, how: Forking
+) -> None:
     """Play on from each candidate, until it has been played as often as wanted."""
     forks: list[tuple[_Branch, _Candidate, Job]] = []
     for branch in branches:

@@ -20,7 +20,7 @@ from playpen.plugins import get_game, make_player
 from playpen.training import ConfigError, TrainConfig, TrainingRun
 from playpen_trainers.curriculum import Situation
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import kept_states, save
+from playpen_trainers.optimisation import kept_checkpoint_states, save
 from playpen_trainers.seats import LEARNER, Seating, learned_roles
 
 _SNAPSHOT = f"{LEARNER}@"
@@ -111,7 +111,7 @@ class Partners(TrainerCallback):
         names.
         """
         needed = set(self._snapshots)
-        for kept in kept_states(self._folder.parent):
+        for kept in kept_checkpoint_states(self._folder.parent):
             needed.update(kept[self.name]["snapshots"])
         for path in self._folder.glob("step-*"):
             step = path.name.removeprefix("step-")

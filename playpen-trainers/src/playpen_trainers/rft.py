@@ -23,7 +23,7 @@ from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.curriculum import Situations
 from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.online import Batch, OnlineRollouts, Part
+from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
 from playpen_trainers.optimisation import Positive, length_limit, processes, starting_point
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating, player_of
@@ -63,7 +63,7 @@ class Kept(msgspec.Struct):
     returns: dict[str, float]
 
 
-class Played(msgspec.Struct):
+class RolloutsDone(msgspec.Struct):
     """``played.json``: what the next iteration goes on from, once an iteration has played."""
 
     situations: dict[str, Any]
@@ -108,12 +108,12 @@ class Iteration(TrainingRun):
         found: Done | None = _read(self.output / "done.json", Done)
         return found
 
-    def played(self) -> Played | None:
+    def played(self) -> RolloutsDone | None:
         """What was noted when it had played."""
-        found: Played | None = _read(self.output / "played.json", Played)
+        found: RolloutsDone | None = _read(self.output / "played.json", RolloutsDone)
         return found
 
-    def note(self, what: Played | Done) -> None:
+    def note(self, what: RolloutsDone | Done) -> None:
         """Note that it has played, or that it is done."""
         _write(self.output / f"{type(what).__name__.lower()}.json", [what])
 
@@ -270,7 +270,7 @@ class _Training:
                 "learner with sft first"
             )
         iteration.keep(_by_episode(kept))
-        iteration.note(Played(situations.state(), partners.state()))
+        iteration.note(RolloutsDone(situations.state(), partners.state()))
         iteration.log(0, values)
 
     def _groups(self) -> int:
@@ -332,17 +332,17 @@ class _Training:
         return folder
 
 
-def best_parts(parts: Sequence[Part], options: RFTOptions) -> list[Part]:
+def best_parts(parts: Sequence[RoleSample], options: RFTOptions) -> list[RoleSample]:
     """The parts to learn from, those of an instance and role together, the best first.
 
     Parts that ``[reward] partner_fault`` takes out of training are none of them.
     """
-    by_instance: dict[tuple[str, str, str], list[Part]] = {}
+    by_instance: dict[tuple[str, str, str], list[RoleSample]] = {}
     for part in parts:
         if part.use == "train":
             key = (part.episode.game, part.episode.instance, part.role)
             by_instance.setdefault(key, []).append(part)
-    kept: list[Part] = []
+    kept: list[RoleSample] = []
     for found in by_instance.values():
         found.sort(key=lambda part: -part.returns[0])  # stable: earlier ones first
         if options.keep == "success":
@@ -350,19 +350,19 @@ def best_parts(parts: Sequence[Part], options: RFTOptions) -> list[Part]:
         else:
             top = found[0].returns[0]
             found = [p for p in found if p.returns[0] == top and top > options.min_return]
-        distinct: dict[object, Part] = {}
+        distinct: dict[object, RoleSample] = {}
         for part in found:
             distinct.setdefault(_tokens(part), part)
         kept += list(distinct.values())[: options.per_instance]
     return kept
 
 
-def _tokens(part: Part) -> object:
+def _tokens(part: RoleSample) -> object:
     """All tokens of a part, and which of them were sampled, as a key."""
     return tuple((tuple(row.ids), tuple(row.mask)) for row in part.rows)
 
 
-def _by_episode(parts: Sequence[Part]) -> list[Kept]:
+def _by_episode(parts: Sequence[RoleSample]) -> list[Kept]:
     found: dict[int, Kept] = {}
     for part in parts:
         kept = found.setdefault(id(part.episode), Kept(part.episode, {}))
@@ -370,7 +370,7 @@ def _by_episode(parts: Sequence[Part]) -> list[Kept]:
     return list(found.values())
 
 
-def _summary(batch: Batch, kept: Sequence[Part]) -> dict[str, float]:
+def _summary(batch: Batch, kept: Sequence[RoleSample]) -> dict[str, float]:
     """What the log says about an iteration's play."""
     episodes = batch.episodes
     earned = [part.returns[0] for part in batch.parts] or [0.0]

@@ -19,7 +19,7 @@ from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import OptimiserOptions
-from playpen_trainers.vllm_rollouts import Follower
+from playpen_trainers.vllm_rollouts import VllmLearner
 
 LEARNER = "learner"
 """The name of the learner in the records of episodes."""
@@ -110,7 +110,7 @@ class Seating:
         self._concurrency = run.config.rollout.concurrency
         self._seed = run.config.rollout.seed
         self._run = run
-        self._follower: Follower | None = None
+        self._follower: VllmLearner | None = None
         self.loop = PlayLoop()
 
     def follow(self, learner: Learner, rank: int) -> Learner:
@@ -123,7 +123,7 @@ class Seating:
         if self._run.config.rollout.engine == "hf":
             return learner
         if self._follower is None:
-            self._follower = Follower(self._run, rank, self.loop)
+            self._follower = VllmLearner(self._run, rank, self.loop)
         return learner._replace(follower=self._follower)
 
     def learned(self, game: Game) -> list[str]:

@@ -39,7 +39,7 @@ class TrackerError(PlaypenError):
     """A tracker cannot be used.  The message names it and what to do."""
 
 
-class Settings(msgspec.Struct, forbid_unknown_fields=True):
+class TrackerSettings(msgspec.Struct, forbid_unknown_fields=True):
     """The table ``[trackers]``.
 
     Attributes:
@@ -53,7 +53,7 @@ class Settings(msgspec.Struct, forbid_unknown_fields=True):
     name: str | None = None
 
 
-def read_settings(directory: Path | None = None) -> Settings:
+def read_settings(directory: Path | None = None) -> TrackerSettings:
     """What the nearest ``playpen.toml``, upwards from a directory (the current one), asks for.
 
     The environment variable replaces its `report_to`; ``none`` switches all of them off.
@@ -63,7 +63,7 @@ def read_settings(directory: Path | None = None) -> Settings:
     """
     try:
         found = read_project(directory)
-        settings = msgspec.convert(found.table("trackers"), Settings)
+        settings = msgspec.convert(found.table("trackers"), TrackerSettings)
     except SettingsError as error:
         raise TrackerError(str(error)) from None
     except msgspec.ValidationError as error:
@@ -83,7 +83,7 @@ class Track:
     """
 
     def __init__(
-        self, settings: Settings, name: str, output: Path, told: Mapping[str, Any]
+        self, settings: TrackerSettings, name: str, output: Path, told: Mapping[str, Any]
     ) -> None:
         """Set up the trackers and hand them the configuration.
 
@@ -171,7 +171,7 @@ def warn_of(name: str, error: Exception) -> None:
 class RunTrack:
     """A run as the trackers see it: running scores per game, over the number of episodes."""
 
-    def __init__(self, settings: Settings, run: Run) -> None:
+    def __init__(self, settings: TrackerSettings, run: Run) -> None:
         """Set up the trackers; what was played before is counted.
 
         Raises:
@@ -240,7 +240,7 @@ _trainings: list[Track] = []
 """The training that goes on, if it is tracked."""
 
 
-def _wanted() -> Settings | None:
+def _wanted() -> TrackerSettings | None:
     """What is asked for; `None` if nothing is, or if another process tells it already."""
     settings = read_settings()
     if not settings.report_to:

@@ -25,7 +25,7 @@ _TRAINED = "default"
 """The name of the adapter that is trained, in peft; TRL may keep others beside it."""
 
 
-class Follower:
+class VllmLearner:
     """vLLM's engine over the learner's base model, with the learner's adapter as it is.
 
     Partners are not played by it: snapshots of the learner, too, play with transformers.

@@ -83,7 +83,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
         raise SystemExit(1)
 
 
-class Recorded(NamedTuple):
+class RecordedResults(NamedTuple):
     """What is compared: results, and how often each reason kept an instance from being won."""
 
     results: Results
@@ -118,7 +118,7 @@ class Shift(NamedTuple):
     after: float
 
 
-def _recorded(path: str) -> Recorded:
+def _recorded(path: str) -> RecordedResults:
     from playpen.failure_reasons import reason_of
     from playpen.scoring import Aggregate
     from playpen.store import Run, run_directories
@@ -134,10 +134,10 @@ def _recorded(path: str) -> Recorded:
             if found is not None:
                 _, role, code = found
                 counts[episode.game, episode.instance, (role or "", code or "lost")] += 1
-    return Recorded(aggregate.results, counts)
+    return RecordedResults(aggregate.results, counts)
 
 
-def _shifts(first: Recorded, other: Recorded) -> list[Shift]:
+def _shifts(first: RecordedResults, other: RecordedResults) -> list[Shift]:
     """On the instances that both have played; game by game, the largest changes first."""
     shifts = []
     for game in sorted(first.results.keys() & other.results.keys()):

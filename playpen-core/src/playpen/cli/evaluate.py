@@ -272,7 +272,7 @@ def _play(
     from playpen.evaluation import evaluation_run
     from playpen.runner import make_executor
 
-    elsewhere = None if executor is None else make_executor(executor)
+    remote = None if executor is None else make_executor(executor)
     runs = []
     for suite, of_suite in instances.items():
         run = evaluation_run(
@@ -280,7 +280,7 @@ def _play(
             concurrency=concurrency, split=split, source=source, command=sys.argv[1:],
         )  # fmt: skip
         runs.append(run)
-        max_tokens = play_evaluation_run(run, concurrency, max_tokens, elsewhere)
+        max_tokens = play_evaluation_run(run, concurrency, max_tokens, remote)
         if max_tokens == 0:
             click.echo(
                 "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",

@@ -21,7 +21,7 @@ from playpen.plugins import get_game, registry
 if TYPE_CHECKING:
     from playpen.instance import Instance
     from playpen.player import Player
-    from playpen.runner import Executor, Tally
+    from playpen.runner import Executor, PlayCounts
     from playpen.store import Run
 
 
@@ -125,7 +125,7 @@ def play(
         chosen = _selected(selection, chosen)
     cast = make_cast(players)
     made = make_players(cast.specs)
-    elsewhere = None if executor is None else make_executor(executor)
+    remote = None if executor is None else make_executor(executor)
     with _new_directory(games) if output is None else contextlib.nullcontext(output) as folder:
         run = create_run(
             folder,
@@ -139,9 +139,9 @@ def play(
             command=sys.argv[1:],
             players=made,
             limits=Limits(reply_seconds, episode_replies, episode_tokens),
-            elsewhere=elsewhere is not None,
+            remote=remote is not None,
         )
-    _play_on(run, made, max_tokens=max_tokens, executor=elsewhere)
+    _play_on(run, made, max_tokens=max_tokens, executor=remote)
 
 
 @contextlib.contextmanager
@@ -198,25 +198,25 @@ def resume(
     if repair:
         _repair(opened)
     players = make_players(opened.config.players)
-    elsewhere = None if executor is None else make_executor(executor)
+    remote = None if executor is None else make_executor(executor)
     _play_on(
         opened,
         players,
         concurrency=concurrency,
         max_tokens=max_tokens,
-        executor=elsewhere,
+        executor=remote,
         once_more=once_more,
     )
 
 
 def _repair(run: Run) -> None:
     """Move the lines that cannot be counted aside, and say which."""
-    from playpen.completeness import set_aside, take_inventory
+    from playpen.completeness import quarantine, scan_lines
     from playpen.escape import escape
 
-    faults = take_inventory(run, thorough=True).faults
+    faults = scan_lines(run, thorough=True).faults
     if faults:
-        set_aside(run, faults)
+        quarantine(run, faults)
     for line, reason in faults:
         click.echo(escape(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
 
@@ -270,7 +270,7 @@ def play_with_bar(
     max_tokens: int | None = None,
     executor: Executor | None = None,
     once_more: bool = False,
-) -> Tally:
+) -> PlayCounts:
     """Play what is missing of a run with a live bar.
 
     Raises:
@@ -316,7 +316,7 @@ def tell_failures(run: Run) -> None:
         click.echo(escape(line, one_line=True), err=True)
 
 
-def tell_given_up(run: Run, tally: Tally) -> None:
+def tell_given_up(run: Run, tally: PlayCounts) -> None:
     """Say how many episodes are not tried any more, and how they are all the same."""
     name = shlex.quote(str(run.path))
     click.echo(

@@ -12,7 +12,7 @@ from playpen.cli.output import write_output
 from playpen.errors import PlaypenError
 
 if TYPE_CHECKING:
-    from playpen.report.material import Material
+    from playpen.report.sources import ReportSources
     from playpen.report.summary import Summary
 
 FORMATS = ("html", "markdown", "json")
@@ -44,10 +44,10 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
 
     if kind == "html" and output is None:
         raise click.UsageError("name the file to write: -o report.html")
-    material, summary = _summarised(runs, seed)
-    if not material.runs and not material.trainings:
-        raise PlaypenError(material.problems[0].message)
-    content = _content(kind, material, summary)
+    sources, summary = _summarised(runs, seed)
+    if not sources.runs and not sources.trainings:
+        raise PlaypenError(sources.problems[0].message)
+    content = _content(kind, sources, summary)
     if output is None:
         click.echo(content.decode(), nl=False)
     else:
@@ -55,21 +55,21 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
         click.echo(f"{output}: {len(content) / 1e6:.1f} MB", err=True)
         if kind == "html" and len(content) > _LARGE:
             click.echo("The page is large; `playpen view` shows runs of any size.", err=True)
-    for problem in material.problems:
+    for problem in sources.problems:
         click.echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
-    if material.problems:
+    if sources.problems:
         raise SystemExit(1)
 
 
-def _summarised(runs: tuple[Path, ...], seed: int) -> tuple[Material, Summary]:
+def _summarised(runs: tuple[Path, ...], seed: int) -> tuple[ReportSources, Summary]:
     with needs_report("a report", "numpy"):
-        from playpen.report.material import read_material
+        from playpen.report.sources import read_sources
         from playpen.report.summary import summarise
-    material = read_material(runs)
-    return material, summarise(material, seed=seed)
+    sources = read_sources(runs)
+    return sources, summarise(sources, seed=seed)
 
 
-def _content(kind: str, material: Material, summary: Summary) -> bytes:
+def _content(kind: str, sources: ReportSources, summary: Summary) -> bytes:
     if kind == "json":
         import msgspec
 
@@ -80,7 +80,7 @@ def _content(kind: str, material: Material, summary: Summary) -> bytes:
         return to_markdown(summary).encode()
     with needs_report("a report", "matplotlib and jinja2"):
         from playpen.report.page import render_report
-    return render_report(summary, material.runs)
+    return render_report(summary, sources.runs)
 
 
 @click.command()

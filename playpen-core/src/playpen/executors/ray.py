@@ -19,7 +19,7 @@ from ray.exceptions import RayError, RayTaskError
 from playpen.episode import Episode, Failure
 from playpen.instance import Instance
 from playpen.player import PlayerError
-from playpen.rollout import Breath, play_episode
+from playpen.rollout import LoopYield, play_episode
 from playpen.runner import Executor, SeatedGames, Unit, make_players
 from playpen.store import Run, RunConfig
 
@@ -49,7 +49,7 @@ class _Worker:
         self._instances = instances
         self._players = make_players(self._config.players)
         self._games = SeatedGames(self._config, self._players)
-        self._breath = Breath()
+        self._loop_yield = LoopYield()
 
     async def ready(self) -> None:
         """Return once the players are there."""
@@ -58,7 +58,7 @@ class _Worker:
         """Play the episode of a unit; it comes and goes as it is written to files."""
         episode = msgspec.json.decode(blank, type=Episode)
         job = self._games.job(self._instances[number], episode)
-        await play_episode(job, self._breath, self._config.limits)
+        await play_episode(job, self._loop_yield, self._config.limits)
         return msgspec.json.encode(episode)
 
     async def close(self) -> None:

@@ -28,7 +28,7 @@ from playpen.players.replies import (
     longest_reply,
     no_room,
 )
-from playpen.players.vllm_engine.engine import Adapter, Engine, Settings, acquire, release
+from playpen.players.vllm_engine.engine import Adapter, Engine, EngineSettings, acquire, release
 
 # vLLM itself takes seconds to import, and is when a model is loaded.
 if importlib.util.find_spec("vllm") is None:
@@ -259,7 +259,7 @@ class VllmPlayer(Player):
         options = self._options
         chat = ChatFormat(tokenizer, chat_template=self._template)
         engine = acquire(
-            Settings(
+            EngineSettings(
                 model=str(source),
                 written=last_written(source) if isinstance(source, Path) else 0,
                 revision=revision,

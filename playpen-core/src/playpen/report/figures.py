@@ -19,7 +19,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from playpen.escape import escape
-from playpen.report.material import Curve
+from playpen.report.sources import Curve
 from playpen.report.summary import Comparison, RunSummary, TrainingSummary
 
 SERIES = 8

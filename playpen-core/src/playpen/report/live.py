@@ -14,8 +14,8 @@ import msgspec
 
 from playpen.episode import Episode, Key
 from playpen.errors import PlaypenError
-from playpen.report.material import TrainingError, encodable, is_training, read_training
 from playpen.report.records import Row, Transcript, row_of, transcript_of
+from playpen.report.sources import TrainingError, encodable, is_training, read_training
 from playpen.report.summary import TrainingSummary, training_summary
 from playpen.store import Run, RunConfig
 

@@ -26,8 +26,8 @@ from playpen.report.figures import (
     reasons_figure,
     scores_figure,
 )
-from playpen.report.material import Recorded
 from playpen.report.records import Line, row_of, transcript_of
+from playpen.report.sources import RecordedRuns
 from playpen.report.summary import Estimate, GameSummary, RunSummary, Summary
 from playpen.terminal.tables import MISSING
 
@@ -39,7 +39,7 @@ _NO_SCRIPTS = (
 )
 
 
-def render_report(summary: Summary, runs: list[Recorded]) -> bytes:
+def render_report(summary: Summary, runs: list[RecordedRuns]) -> bytes:
     """The page: figures and tables, and the episodes to look into.
 
     Args:
@@ -142,7 +142,7 @@ def _reason_rows(
 # --- episodes ------------------------------------------------------------------------------------
 
 
-def _packed(runs: Iterable[Recorded]) -> tuple[str, list[str]]:
+def _packed(runs: Iterable[RecordedRuns]) -> tuple[str, list[str]]:
     """The rows of the list, and the pieces with the transcripts in the same order."""
     rows = []
     pieces = []

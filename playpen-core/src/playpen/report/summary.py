@@ -12,7 +12,7 @@ from playpen.completeness import Coverage
 from playpen.failure_reasons import Reason, reasons
 from playpen.game import Game
 from playpen.plugins import PluginError, get_game
-from playpen.report.material import Curve, Material, Problem, Recorded, Training, encodable
+from playpen.report.sources import Curve, Problem, RecordedRuns, ReportSources, Training, encodable
 from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount
 from playpen.statistics import Gain, compare, score_intervals
 
@@ -120,16 +120,16 @@ class Summary(msgspec.Struct, frozen=True):
     problems: list[Problem]
 
 
-def summarise(material: Material, *, seed: int = 0) -> Summary:
+def summarise(sources: ReportSources, *, seed: int = 0) -> Summary:
     """Compute all numbers of a report.
 
     Args:
-        material: what was read.
+        sources: what was read.
         seed: of the resampling behind intervals and p-values.
     """
-    games, unknown = _games(material.runs)
+    games, unknown = _games(sources.runs)
     runs, results = [], []
-    for recorded in material.runs:
+    for recorded in sources.runs:
         aggregate = Aggregate(games)
         for episode in recorded.attempts:
             aggregate.add(episode)
@@ -147,12 +147,12 @@ def summarise(material: Material, *, seed: int = 0) -> Summary:
             )
             for other, theirs in zip(runs[1:], results[1:], strict=True)
         ],
-        trainings=[training_summary(training) for training in material.trainings],
-        problems=material.problems,
+        trainings=[training_summary(training) for training in sources.trainings],
+        problems=sources.problems,
     )
 
 
-def _games(runs: Iterable[Recorded]) -> tuple[dict[str, Game], set[str]]:
+def _games(runs: Iterable[RecordedRuns]) -> tuple[dict[str, Game], set[str]]:
     """The games of the runs by name, and which of them are not installed here.
 
     What a missing game would say about its episodes beyond their outcomes is unknown.
@@ -169,7 +169,7 @@ def _games(runs: Iterable[Recorded]) -> tuple[dict[str, Game], set[str]]:
     return games, unknown
 
 
-def _run(recorded: Recorded, aggregate: Aggregate, unknown: set[str], seed: int) -> RunSummary:
+def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: int) -> RunSummary:
     score, results = aggregate.score(), aggregate.results
     scored = {game.game: game for game in score.games}
     coverage = recorded.coverage

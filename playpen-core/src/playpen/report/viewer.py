@@ -24,8 +24,8 @@ import msgspec
 from playpen.errors import PlaypenError
 from playpen.report.figures import curve_figures
 from playpen.report.live import Library, LiveRun, LiveTraining
-from playpen.report.material import encodable
 from playpen.report.page import asset, embedded_json, environment
+from playpen.report.sources import encodable
 
 AT_ONCE = 2000
 """Rows of the list that one answer holds."""

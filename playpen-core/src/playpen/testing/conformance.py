@@ -15,7 +15,7 @@ from playpen.testing.checks.oracles import OracleChecks
 from playpen.testing.checks.records import RecordChecks
 from playpen.testing.checks.strange_replies import ReplyChecks
 from playpen.testing.driver import SECONDS
-from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, Material, material_of
+from playpen.testing.game_under_test import QUICK, THOROUGH, Effort, GameUnderTest, material_of
 
 
 # Bases in reverse: pytest runs the tests of the last one first.
@@ -51,7 +51,7 @@ class GameConformance(
             cls._game_fixture = pytest.fixture(name="game")(game)  # type: ignore[attr-defined]
 
     @pytest.fixture
-    def material(self, request: pytest.FixtureRequest, game: Game) -> Material:
+    def subject(self, request: pytest.FixtureRequest, game: Game) -> GameUnderTest:
         """What the checks have in common."""
         thorough = request.config.getoption("playpen_thorough", default=False)
         effort = self.effort or (THOROUGH if thorough else QUICK)

@@ -67,7 +67,7 @@ class OracleError(msgspec.Struct, frozen=True):
     cause: str
 
 
-class Played(msgspec.Struct):
+class PlayedEpisode(msgspec.Struct):
     """One episode as the kit played it.
 
     Attributes:
@@ -123,9 +123,9 @@ def drive(
     *,
     episode: Episode | None = None,
     seconds: float = SECONDS,
-) -> Played:
+) -> PlayedEpisode:
     """Play one episode to its end, whatever that is."""
-    played = Played(instance, episode or new_episode(game, instance, {}))
+    played = PlayedEpisode(instance, episode or new_episode(game, instance, {}))
     referee: Referee | None = None
     reply: Reply | None = None
     while True:

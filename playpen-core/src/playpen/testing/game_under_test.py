@@ -25,7 +25,7 @@ from playpen.plugins import registry
 from playpen.referee import new_episode
 from playpen.testing.driver import (
     OracleError,
-    Played,
+    PlayedEpisode,
     Stuck,
     drive,
     first_difference,
@@ -75,7 +75,7 @@ Speech: TypeAlias = Callable[[Conversation, list[OracleError]], str]
 """Whoever answers; what went wrong with an oracle on the way goes into the list."""
 
 
-class Material:
+class GameUnderTest:
     """A game, and everything that more than one check needs of it, made once."""
 
     def __init__(self, game: Game, effort: Effort, seconds: float) -> None:
@@ -212,7 +212,7 @@ class Material:
 
         return speak
 
-    def play(self, instance: Instance, speech: Speech) -> Played:
+    def play(self, instance: Instance, speech: Speech) -> PlayedEpisode:
         """Play one episode; the running check is skipped if an earlier one never came to an end."""
         if self.stuck:
             pytest.skip("play() does not come to an end; another check says where")
@@ -230,12 +230,12 @@ class Material:
     # -- plays --------------------------------------------------------------------------------
 
     @cached_property
-    def oracle_plays(self) -> list[Played]:
+    def oracle_plays(self) -> list[PlayedEpisode]:
         """The oracles among themselves, on the whole sample."""
         return self._all_plays((instance, self.consult) for instance in self.sample())
 
     @cached_property
-    def strange_plays(self) -> list[Played]:
+    def strange_plays(self) -> list[PlayedEpisode]:
         """Every strange action, by everybody and by each role alone; the levels take turns."""
         self.sample()
         instances = itertools.cycle([instances[0] for instances in self.levels.values()])
@@ -247,27 +247,27 @@ class Material:
             for action in strange_actions()
         )
 
-    def _all_plays(self, games: Iterable[tuple[Instance, Speech]]) -> list[Played]:
+    def _all_plays(self, games: Iterable[tuple[Instance, Speech]]) -> list[PlayedEpisode]:
         """One play after the other, up to the first that does not come to an end."""
-        plays: list[Played] = []
+        plays: list[PlayedEpisode] = []
         for instance, speech in games:
             if self.stuck:
                 break
             plays.append(self.play(instance, speech))
         return plays
 
-    def finished(self) -> list[Played]:
+    def finished(self) -> list[PlayedEpisode]:
         """All plays that came to an outcome; the running check is skipped if none did."""
         plays = [p for p in [*self.oracle_plays, *self.strange_plays] if p.finished]
         if not plays:
             pytest.skip("no episode came to an outcome; other checks say why")
         return plays
 
-    def samples_of_plays(self, number: int = 12) -> list[Played]:
+    def samples_of_plays(self, number: int = 12) -> list[PlayedEpisode]:
         """Some finished plays, half of them the oracles', for checks that take long."""
         self.finished()
         rng = random.Random(0)
-        chosen: list[Played] = []
+        chosen: list[PlayedEpisode] = []
         for plays in (self.oracle_plays, self.strange_plays):
             ended = [played for played in plays if played.finished]
             chosen += rng.sample(ended, min(number // 2, len(ended)))
@@ -283,7 +283,7 @@ class Material:
         return next(changed, None)
 
     @cached_property
-    def unsteady(self) -> tuple[Played, str] | None:
+    def unsteady(self) -> tuple[PlayedEpisode, str] | None:
         """A play that is another one when its replies are given again, and how it differs."""
         for played in self.finished():
             with global_chance(1) as used:
@@ -299,7 +299,7 @@ class Material:
                 return played, "play() used the global generator of random numbers"
         return None
 
-    def _again(self, played: Played) -> list[str]:
+    def _again(self, played: PlayedEpisode) -> list[str]:
         speaker = reciter(played.episode.replies())
         blank = new_episode(self.game, played.instance, {})
         again = drive(self.game, played.instance, speaker, episode=blank, seconds=self.seconds)
@@ -316,7 +316,7 @@ class Material:
         if self.unsteady:
             pytest.skip("play() depends on more than the replies; another check says where")
 
-    def search(self, check: Callable[[Played], None]) -> None:
+    def search(self, check: Callable[[PlayedEpisode], None]) -> None:
         """Look for a play that fails a check: all that were played, then with hypothesis.
 
         Args:
@@ -374,18 +374,21 @@ def _content(instance: Instance) -> tuple[str, str]:
 class _TooSlow(BaseException):
     """Gets past hypothesis: making a play smaller that must be interrupted takes too long."""
 
-    def __init__(self, played: Played) -> None:
+    def __init__(self, played: PlayedEpisode) -> None:
         super().__init__()
         self.played = played
 
 
-_latest: list[Material] = []
+_latest: list[GameUnderTest] = []
 
 
-def material_of(game: Game, effort: Effort, seconds: float) -> Material:
-    """The material of the game that is being checked; that of the game before is let go."""
-    for material in _latest:
-        if material.game is game and (material.effort, material.seconds) == (effort, seconds):
-            return material
-    _latest[:] = [Material(game, effort, seconds)]
+def material_of(game: Game, effort: Effort, seconds: float) -> GameUnderTest:
+    """The subject of the game that is being checked; that of the game before is let go."""
+    for subject in _latest:
+        if subject.game is game and (subject.effort, subject.seconds) == (
+            effort,
+            seconds,
+        ):
+            return subject
+    _latest[:] = [GameUnderTest(game, effort, seconds)]
     return _latest[0]

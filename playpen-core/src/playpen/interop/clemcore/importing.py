@@ -2,7 +2,7 @@
 
 A model folder becomes a run, since clemcore's scores are per model folder.  Beside the usual files
 a run that was imported has ``recorded.jsonl``: line by line to ``episodes.jsonl``, what clemcore
-itself wrote (see `Recorded`).
+itself wrote (see `RecordedEpisode`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from playpen.instance import Instance
 from playpen.interop.clemcore.played_instances import InstancesFiles, Library, UnknownInstance
 from playpen.interop.clemcore.reading import (
     EpisodeFolder,
-    Recorded,
+    RecordedEpisode,
     RecordingError,
     draws_of,
     find_episodes,
@@ -210,7 +210,9 @@ def _import_model(
     return result
 
 
-def _import_episode(item: _Item, episode: Episode, recorded: Recorded, result: ImportedRun) -> None:
+def _import_episode(
+    item: _Item, episode: Episode, recorded: RecordedEpisode, result: ImportedRun
+) -> None:
     """Play an episode as it was recorded, and note how that went."""
     result.episodes += 1
     scores: dict[str, Any] = {}
@@ -231,7 +233,7 @@ def _import_episode(item: _Item, episode: Episode, recorded: Recorded, result: I
         result.differing[_name(episode, recorded)] = differences
 
 
-def _replay(item: _Item, episode: Episode, recorded: Recorded) -> Failure | None:
+def _replay(item: _Item, episode: Episode, recorded: RecordedEpisode) -> Failure | None:
     """Play the recorded replies; what is wrong if they do not make the episode."""
     if recorded.interactions is None:
         return Failure("recording", _crash(recorded))
@@ -267,7 +269,7 @@ def _replay(item: _Item, episode: Episode, recorded: Recorded) -> Failure | None
     return None
 
 
-def _crash(recorded: Recorded) -> str:
+def _crash(recorded: RecordedEpisode) -> str:
     if INTERACTIONS in recorded.damaged:
         return recorded.damaged[INTERACTIONS]
     if recorded.error is not None:
@@ -279,7 +281,7 @@ def _crash(recorded: Recorded) -> str:
 def _differences(
     game: Game, recorded: Mapping[str, Any], replayed: Mapping[str, Any]
 ) -> list[Divergence]:
-    """Recorded scores that come out differently.  A flag without a value is not compared."""
+    """RecordedEpisode scores that come out differently.  A flag without a value is not compared."""
     found = []
     for name, old in recorded.items():
         if name in game.unstable_scores or (name in _FLAGS and old is None):
@@ -291,7 +293,7 @@ def _differences(
     return found
 
 
-def _name(episode: Episode, recorded: Recorded) -> str:
+def _name(episode: Episode, recorded: RecordedEpisode) -> str:
     return f"{episode.name} ({recorded.folder})"
 
 
@@ -323,7 +325,7 @@ def _cast(model: str, items: Sequence[_Item], root: Path) -> _Cast:
     return cast
 
 
-def _description(label: str, recorded: Recorded) -> dict[str, Any]:
+def _description(label: str, recorded: RecordedEpisode) -> dict[str, Any]:
     """What a recording says about a model, in the words of our players."""
     described: dict[str, Any] = {"model": label}
     meta = recorded.meta

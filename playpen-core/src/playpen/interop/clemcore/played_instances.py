@@ -29,7 +29,7 @@ class UnknownInstance(RecordingError):
     """A recording does not tell what was played, and no instances file does."""
 
 
-class Played(NamedTuple):
+class PlayedInstance(NamedTuple):
     """The settings of an experiment and the fields of one of its instances."""
 
     experiment: Experiment
@@ -46,7 +46,7 @@ class InstancesFiles:
             RecordingError: one cannot be read, or does not have the form of an instances file.
         """
         self.given = bool(paths)
-        self._found: dict[tuple[str, str], list[Played]] = {}
+        self._found: dict[tuple[str, str], list[PlayedInstance]] = {}
         for path in paths:
             try:
                 file = msgspec.convert(read_json(path), _File)
@@ -56,13 +56,13 @@ class InstancesFiles:
                     for item in items:
                         _check_id(item, path)
                         key = (experiment.name, str(item.get("game_id")))
-                        self._found.setdefault(key, []).append(Played(experiment, item))
+                        self._found.setdefault(key, []).append(PlayedInstance(experiment, item))
             except msgspec.ValidationError as error:
                 raise RecordingError(f"{path}: not an instances file: {error}") from None
 
     def find(
         self, experiment: str, game_id: object, instance: dict[str, Any] | None
-    ) -> Played | None:
+    ) -> PlayedInstance | None:
         """What an experiment's instance was, by its id and, if it was recorded, its content."""
         for played in self._found.get((experiment, str(game_id)), ()):
             if instance in (None, played.instance):
@@ -82,7 +82,7 @@ class Library:
         self._files = files
         self._experiments: dict[Path, Experiment | None] = {}
 
-    def played(self, place: EpisodeFolder) -> Played:
+    def played(self, place: EpisodeFolder) -> PlayedInstance:
         """The instance of an episode and its experiment's settings.
 
         Raises:
@@ -94,12 +94,12 @@ class Library:
         if instance is not None:
             _check_id(instance, place.instance / INSTANCE)
         if experiment is not None and instance is not None:
-            return Played(experiment, instance)
+            return PlayedInstance(experiment, instance)
         meta = read_recorded(place, self._root).meta
         game_id = _possible_id(meta, place) if instance is None else instance.get("game_id")
         for name in _possible_names(meta, experiment, place):
             if played := self._files.find(name, game_id, instance):
-                return Played(experiment or played.experiment, played.instance)
+                return PlayedInstance(experiment or played.experiment, played.instance)
         lacking = (
             f"{place.experiment} has no {EXPERIMENT}"
             if experiment is None

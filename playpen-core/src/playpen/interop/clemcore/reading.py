@@ -146,7 +146,7 @@ class _Event(msgspec.Struct):
     timestamp: Any = None
 
 
-class Recorded(msgspec.Struct):
+class RecordedEpisode(msgspec.Struct):
     """What clemcore wrote about one episode, NaN being null.
 
     Attributes:
@@ -211,8 +211,8 @@ class Recorded(msgspec.Struct):
         ]
 
 
-def read_recorded(place: EpisodeFolder, root: Path) -> Recorded:
-    """What is in the folder of an episode; damaged files are named in `Recorded.damaged`."""
+def read_recorded(place: EpisodeFolder, root: Path) -> RecordedEpisode:
+    """What is in the folder of an episode; damaged files are named in `RecordedEpisode.damaged`."""
     found: dict[str, dict[str, Any] | None] = {}
     damaged = {}
     for name in (INTERACTIONS, SCORES, ERROR):
@@ -220,7 +220,7 @@ def read_recorded(place: EpisodeFolder, root: Path) -> Recorded:
             found[name] = read_object(place.path / name)
         except RecordingError as error:
             damaged[name] = str(error)
-    return Recorded(
+    return RecordedEpisode(
         os.path.relpath(place.path, root.resolve()),
         found.get(INTERACTIONS),
         found.get(SCORES),

@@ -23,7 +23,7 @@ import anyio
 import msgspec
 
 from playpen.player import PlayerError
-from playpen.players.http.rate_limit import Pace
+from playpen.players.http.rate_limit import RateLimiter
 
 T = TypeVar("T")
 
@@ -46,7 +46,7 @@ _LONGEST_QUOTE = 300
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 
 
-class Patience(NamedTuple):
+class RetryPolicy(NamedTuple):
     """How long a request is tried.
 
     Attributes:
@@ -103,7 +103,7 @@ class _Session(NamedTuple):
     keeper: AsyncGenerator[None, None]
 
 
-class _Staying(urllib.request.HTTPRedirectHandler):
+class _NoRedirects(urllib.request.HTTPRedirectHandler):
     """Goes nowhere else, with the key in its hand."""
 
     def redirect_request(self, *_: Any) -> None:
@@ -126,8 +126,8 @@ class Endpoint:
         self.url = url
         self._key = key
         self._concurrency: int | None = None
-        self._requests = Pace()
-        self._tokens = Pace()
+        self._requests = RateLimiter()
+        self._tokens = RateLimiter()
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
         self._random = random.Random()
         self._checked = False
@@ -160,7 +160,9 @@ class Endpoint:
         address = f"{self.url}/models"  # with a scheme that the player has checked
         request = urllib.request.Request(address, headers=self._headers())  # noqa: S310
         try:
-            with urllib.request.build_opener(_Staying).open(request, timeout=_CHECKING) as response:
+            with urllib.request.build_opener(_NoRedirects).open(
+                request, timeout=_CHECKING
+            ) as response:
                 status = response.status
         except urllib.error.HTTPError as answer:
             status = answer.code
@@ -182,7 +184,7 @@ class Endpoint:
         path: str,
         payload: Any,
         read: Callable[[bytes], tuple[T, int | None]],
-        patience: Patience,
+        patience: RetryPolicy,
         *,
         asker: str,
         tokens: int = 0,
@@ -227,7 +229,7 @@ class Endpoint:
                     self._tokens.give_back(tokens - used)
                 return result
 
-    def _backoff(self, fault: _Fault, attempts: int, patience: Patience) -> float | None:
+    def _backoff(self, fault: _Fault, attempts: int, patience: RetryPolicy) -> float | None:
         """Seconds until the next attempt; `None` if there is none."""
         if attempts > patience.retries or (fault.wait or 0) > LONGEST_WAIT:
             return None
@@ -237,7 +239,7 @@ class Endpoint:
         return (fault.wait or 0) + jitter
 
     async def _attempt(
-        self, session: _Session, address: str, body: bytes, patience: Patience, asker: str
+        self, session: _Session, address: str, body: bytes, patience: RetryPolicy, asker: str
     ) -> bytes:
         """The body of a good answer."""
         try:

@@ -12,7 +12,7 @@ _SHORTEST_NAP = 1e-6
 """Seconds; what is less is an error of rounding."""
 
 
-class Pace:
+class RateLimiter:
     """Lets so many units per minute pass, evenly, in the order in which they are asked for.
 
     The bucket holds what one second brings (at least one unit), so that a pause is not followed

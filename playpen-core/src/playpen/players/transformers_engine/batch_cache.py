@@ -18,7 +18,7 @@ _MORE_COLUMNS = 64
 """For how many more ids there is room when memory is taken."""
 
 
-class RowStates(DynamicCache):
+class BatchCache(DynamicCache):
     """The states of rows that all end in the same column.
 
     What stands before a row's own states must be masked: zeros, or states of rows that have left.

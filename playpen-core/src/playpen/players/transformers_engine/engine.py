@@ -2,7 +2,7 @@
 
 A new request joins the batch that is being generated at its next step, and a finished one leaves
 it at once: nobody waits for the longest reply of a batch.  What was read before, as a rule all
-earlier turns of a conversation, is not read again (see `kept_states`).
+earlier turns of a conversation, is not read again (see `prefix_cache`).
 """
 
 from __future__ import annotations
@@ -26,17 +26,17 @@ from transformers import DynamicCache, PreTrainedModel, PreTrainedTokenizerBase
 from transformers.cache_utils import DynamicLayer, DynamicSlidingWindowLayer
 
 from playpen.player import PlayerError
-from playpen.players.transformers_engine.batch_cache import RowStates
+from playpen.players.transformers_engine.batch_cache import BatchCache
 from playpen.players.transformers_engine.gqa import grouped
 from playpen.players.transformers_engine.prefix_cache import (
-    NOTHING,
-    Beginnings,
-    KeptStates,
-    Known,
+    NOTHING_CACHED,
+    CachedPrefix,
+    PrefixCache,
+    PrefixIndex,
     Weights,
     recall,
 )
-from playpen.rollout import Breath
+from playpen.rollout import LoopYield
 
 ResultT = TypeVar("ResultT")
 
@@ -118,7 +118,7 @@ class Engine:
         config = model.config.get_text_config(decoder=True)
         self.positions: int = getattr(config, "max_position_embeddings", None) or 2**31
         self.stops = _stops(model)
-        self._kept = KeptStates()
+        self._kept = PrefixCache()
         self._users = 0
         self._lock = threading.Lock()
         self._inbox: SimpleQueue[Request | None] | None = None
@@ -222,14 +222,14 @@ class LoopEngine(Engine):
         batch = _Batch(self.model, self._kept, Weights(self.model))
         try:
             while self._waiting or batch.rows:
-                await self._calm()
+                await self.wait_until_idle()
                 batch.serve(self._waiting, self.name)
         finally:  # left over only if the loop was cancelled
             for request in [*self._waiting, *batch.rows]:
                 request.resolve(PlayerError(f"hf:{self.name} was interrupted"))
             self._waiting.clear()
 
-    async def _calm(self) -> None:
+    async def wait_until_idle(self) -> None:
         """Let other tasks run until no request has come for some turns of the loop.
 
         A reply takes two turns to wake its episode, and an episode that was playing for long
@@ -237,9 +237,9 @@ class LoopEngine(Engine):
         """
         quiet = 0
         while quiet < _QUIET_TURNS:
-            before = (LoopEngine._arrived, Breath.taken)
+            before = (LoopEngine._arrived, LoopYield.taken)
             await asyncio.sleep(0)
-            quiet = quiet + 1 if (LoopEngine._arrived, Breath.taken) == before else 0
+            quiet = quiet + 1 if (LoopEngine._arrived, LoopYield.taken) == before else 0
 
 
 _QUIET_TURNS = 4
@@ -316,7 +316,7 @@ class _Batch:
     """
 
     def __init__(
-        self, model: PreTrainedModel, kept: KeptStates, weights: Weights | None = None
+        self, model: PreTrainedModel, kept: PrefixCache, weights: Weights | None = None
     ) -> None:
         self.rows: list[Request] = []
         self._model = model
@@ -335,7 +335,7 @@ class _Batch:
         self._last_only = {"logits_to_keep": 1} if keeps else {}
 
     def _empty(self) -> DynamicCache:
-        return RowStates() if self._flexible else DynamicCache(config=self._model.config)
+        return BatchCache() if self._flexible else DynamicCache(config=self._model.config)
 
     def serve(self, waiting: deque[Request], name: str) -> None:
         """Let in who can join, and sample one token for every row.
@@ -394,7 +394,7 @@ class _Batch:
         """
         if not self._flexible:
             return rows, set()
-        begun, by_ids = Beginnings(), dict[tuple[int, ...], Request]()
+        begun, by_ids = PrefixIndex(), dict[tuple[int, ...], Request]()
         needs: dict[Request, int] = {}
         awaited: set[Request] = set()
         for row in rows:
@@ -425,14 +425,16 @@ class _Batch:
             ]
             cache = DynamicCache() if self._flexible else self._empty()
             if any(starts):
-                cache = recall([Known(n, k.states) for n, k in zip(starts, found, strict=True)])
+                cache = recall(
+                    [CachedPrefix(n, k.states) for n, k in zip(starts, found, strict=True)]
+                )
             self._advance(rows, cache, ids, positions, max(starts) + new)
             return cache
 
         return self._with_room(read)
 
-    def _find(self, row: Request) -> Known:
-        return self._kept.find(row.ids) if row.kept_tokens and self._flexible else NOTHING
+    def _find(self, row: Request) -> CachedPrefix:
+        return self._kept.find(row.ids) if row.kept_tokens and self._flexible else NOTHING_CACHED
 
     def _keep(self, ids: Sequence[int], cache: DynamicCache, number: int, limit: int) -> None:
         try:
@@ -459,7 +461,7 @@ class _Batch:
 
         def advance() -> None:
             # A first attempt has filled some layers.
-            if isinstance(self._cache, RowStates) and self._cache.get_seq_length() > width:
+            if isinstance(self._cache, BatchCache) and self._cache.get_seq_length() > width:
                 self._cache.narrow(slice(width))
             self._advance(self.rows, self._cache, ids, positions, width + 1)
 
@@ -497,7 +499,7 @@ class _Batch:
 
     def _take_in(self, cache: DynamicCache) -> None:
         """Put the rows of a cache below those that are generated already."""
-        if not isinstance(self._cache, RowStates):
+        if not isinstance(self._cache, BatchCache):
             self._cache = cache
             return
         for layer in range(len(cache.layers)):
@@ -513,7 +515,7 @@ class _Batch:
         ended = [number for number, row in enumerate(self.rows) if row.finished]
         if len(ended) == len(self.rows):
             self.clear()
-        elif ended and isinstance(self._cache, RowStates):
+        elif ended and isinstance(self._cache, BatchCache):
             self.rows = [self.rows[number] for number in self._cache.leave(ended)]
             unused = self._cache.get_seq_length() - max(row.length for row in self.rows)
             self._cache.narrow(slice(unused, None))

@@ -20,17 +20,17 @@ States: TypeAlias = list[tuple[torch.Tensor, torch.Tensor]]
 """Keys and values of each layer: key/value heads x ids x head size."""
 
 
-class Known(NamedTuple):
+class CachedPrefix(NamedTuple):
     """How many ids of a sequence were read before, and the states of at least as many."""
 
     length: int
     states: States | None
 
 
-NOTHING = Known(0, None)
+NOTHING_CACHED = CachedPrefix(0, None)
 
 
-class Beginnings:
+class PrefixIndex:
     """Sequences of ids, of which the one that begins most like another is found at once."""
 
     def __init__(self) -> None:
@@ -61,7 +61,7 @@ def _shared(one: Sequence[int], other: Sequence[int]) -> int:
     return next((place for place, (a, b) in pairs if a != b), min(len(one), len(other)))
 
 
-class KeptStates:
+class PrefixCache:
     """Keys and values by the ids that they are of; those that were used last stay longest.
 
     None of the sequences is the beginning of another one.
@@ -69,22 +69,22 @@ class KeptStates:
 
     def __init__(self) -> None:
         self._states: dict[tuple[int, ...], States] = {}  # used last at the end
-        self._ids = Beginnings()
+        self._ids = PrefixIndex()
         self._room: int | None = None
         self._limit = 0
         self._mark: object = None
         self.tokens = 0
 
-    def find(self, ids: Sequence[int]) -> Known:
+    def find(self, ids: Sequence[int]) -> CachedPrefix:
         """The states of the longest beginning that is kept.
 
         The last of the ids never counts as known: what comes after it is what one wants to know.
         """
         length, kept = self._ids.closest(tuple(ids[:-1]))
         if not length:
-            return NOTHING
+            return NOTHING_CACHED
         states = self._states[kept] = self._states.pop(kept)
-        return Known(length, states)
+        return CachedPrefix(length, states)
 
     def keep(self, ids: Sequence[int], cache: DynamicCache, row: int, limit: int) -> None:
         """Keep the states of the last `len(ids)` columns of a row of a cache.
@@ -136,7 +136,7 @@ class KeptStates:
     def clear(self) -> None:
         """Keep nothing any longer."""
         self._states.clear()
-        self._ids = Beginnings()
+        self._ids = PrefixIndex()
         self.tokens = 0
 
     def _drop(self, ids: tuple[int, ...]) -> None:
@@ -157,7 +157,7 @@ def _room(layers: list[Any]) -> int:
     return memory // 4 // bytes_of_one
 
 
-def recall(rows: Sequence[Known]) -> DynamicCache:
+def recall(rows: Sequence[CachedPrefix]) -> DynamicCache:
     """A cache that holds the states of some rows: so many ids of each, aligned at their ends."""
     cache = DynamicCache()
     width = max(known.length for known in rows)
@@ -167,7 +167,7 @@ def recall(rows: Sequence[Known]) -> DynamicCache:
     return cache
 
 
-def _aligned(rows: Sequence[Known], layer: int, which: int, width: int) -> torch.Tensor:
+def _aligned(rows: Sequence[CachedPrefix], layer: int, which: int, width: int) -> torch.Tensor:
     """Keys (0) or values (1) of a layer: rows x heads x width x size, zeros before a row's own."""
     example = next(known.states for known in rows if known.states)[layer][which]
     aligned = example.new_zeros((len(rows), example.shape[0], width, example.shape[2]))

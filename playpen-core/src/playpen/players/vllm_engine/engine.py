@@ -46,7 +46,7 @@ GRACE = 30
 """Seconds that the engine's processes have to end by themselves: to import and leave takes some."""
 
 
-class Settings(msgspec.Struct, frozen=True, kw_only=True):
+class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
     """What makes an engine: players that agree on all of it share one.
 
     Attributes:
@@ -101,7 +101,7 @@ class Engine:
         version: vLLM's.
     """
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: EngineSettings) -> None:
         """Start the engine and wait until it is ready.
 
         Raises:
@@ -213,11 +213,11 @@ class Engine:
 
 # --- sharing -------------------------------------------------------------------------------------
 
-_engines: weakref.WeakValueDictionary[Settings, Engine] = weakref.WeakValueDictionary()
+_engines: weakref.WeakValueDictionary[EngineSettings, Engine] = weakref.WeakValueDictionary()
 _sharing = threading.Lock()
 
 
-def acquire(settings: Settings) -> Engine:
+def acquire(settings: EngineSettings) -> Engine:
     """The engine of these settings, for one more user: the one that runs already, if there is one.
 
     Raises:
@@ -262,7 +262,7 @@ class _Worker:
     It does not know the `Engine`: when nobody holds that any longer, the thread is stopped.
     """
 
-    def __init__(self, name: str, settings: Settings) -> None:
+    def __init__(self, name: str, settings: EngineSettings) -> None:
         self.name = name
         self.engine: Any = None
         self._settings = settings
@@ -461,7 +461,7 @@ _RAISED = re.compile(
 """The last line of a traceback, with or without what a logger puts before it."""
 
 
-def _arguments(settings: Settings) -> Any:
+def _arguments(settings: EngineSettings) -> Any:
     """What an engine is started with."""
     from vllm import AsyncEngineArgs
     from vllm.platforms import current_platform

@@ -13,15 +13,15 @@ from playpen.game import Game, Role
 from playpen.instance import SPLITS
 from playpen.plugins import PluginError, load
 from playpen.testing.findings import fault
-from playpen.testing.game_under_test import Material
+from playpen.testing.game_under_test import GameUnderTest
 
 
 class DeclarationChecks:
     """The class, the spec and the prompt files agree with each other."""
 
-    def test_class_is_complete(self, material: Material) -> None:
+    def test_class_is_complete(self, subject: GameUnderTest) -> None:
         """Name, roles with one-line summaries, range of scores, limits."""
-        game = material.game
+        game = subject.game
         where = f"{type(game).__name__} ({game.name})"
         if not game.name or any(letter.isspace() or letter in "/:" for letter in game.name):
             fault(where, f"the name {game.name!r} cannot be typed", "use letters, digits and _.")
@@ -49,9 +49,9 @@ class DeclarationChecks:
         if isinstance(shared, str) or not all(isinstance(name, str) for name in shared):
             fault(where, f"shared_fields is {shared!r}", 'give names: frozenset({"board"}).')
 
-    def test_spec_agrees_with_the_class(self, material: Material) -> None:
+    def test_spec_agrees_with_the_class(self, subject: GameUnderTest) -> None:
         """`GameSpec` has the roles of the class, a one-line summary, and leads to the class."""
-        game, spec = material.game, material.spec
+        game, spec = subject.game, subject.spec
         if spec is None:
             pytest.skip(f"no installed plug-in has a GameSpec for {game.name!r}")
         where = f"GameSpec of {game.name}"
@@ -76,11 +76,11 @@ class DeclarationChecks:
         if not spec.languages:
             fault(where, "it has no languages", 'name at least one, such as languages=("en",).')
 
-    def test_prompts_exist_in_every_language(self, material: Material) -> None:
+    def test_prompts_exist_in_every_language(self, subject: GameUnderTest) -> None:
         """Every language of the `GameSpec` has every prompt file; none is empty."""
-        game = material.game
-        languages = material.spec.languages if material.spec else ("en",)
-        used = {i.language for s in SPLITS for i in material.instances(s, None)}
+        game = subject.game
+        languages = subject.spec.languages if subject.spec else ("en",)
+        used = {i.language for s in SPLITS for i in subject.instances(s, None)}
         if foreign := sorted(used - set(languages)):
             fault(
                 game.name,

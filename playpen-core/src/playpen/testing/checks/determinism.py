@@ -15,9 +15,9 @@ from playpen.instance import SPLITS
 from playpen.instance_sets import READY_SEED
 from playpen.player import Player
 from playpen.rollout import play
-from playpen.testing.driver import Played, first_difference, global_chance, lines_of
+from playpen.testing.driver import PlayedEpisode, first_difference, global_chance, lines_of
 from playpen.testing.findings import fault, place
-from playpen.testing.game_under_test import Material
+from playpen.testing.game_under_test import GameUnderTest
 from playpen.testing.other_process import (
     Generate,
     SelfPlay,
@@ -32,37 +32,37 @@ from playpen.testing.other_process import (
 class ConstancyChecks:
     """The same seeds and replies give the same episodes."""
 
-    def test_instances_are_left_alone(self, material: Material) -> None:
+    def test_instances_are_left_alone(self, subject: GameUnderTest) -> None:
         """Playing does not change the instance."""
-        instance = material.altered
+        instance = subject.altered
         if instance is not None:
             fault(
-                place(material.game, instance),
+                place(subject.game, instance),
                 "play() changed the content of the instance",
                 "copy what you change: words = list(instance['words']).",
             )
 
-    def test_playing_again_gives_the_same(self, material: Material) -> None:
+    def test_playing_again_gives_the_same(self, subject: GameUnderTest) -> None:
         """The same replies give the same episode; no global chance is used."""
-        material.need_unaltered()
-        if material.unsteady is not None:
-            played, wrong = material.unsteady
+        subject.need_unaltered()
+        if subject.unsteady is not None:
+            played, wrong = subject.unsteady
             fault(
-                place(material.game, played.instance),
+                place(subject.game, played.instance),
                 wrong,
                 "let play() depend on the instance and the replies alone: for chance yield "
                 "Draw(options) instead of calling random, ask no clock, and keep nothing on self.",
             )
 
-    def test_another_process_gives_the_same(self, material: Material) -> None:
+    def test_another_process_gives_the_same(self, subject: GameUnderTest) -> None:
         """Neither hash seed, clock, time zone nor folder make a difference to game or oracles."""
-        game = material.game
+        game = subject.game
         work: list[Work] = [
-            Generate(split, source, READY_SEED) for source in material.sources() for split in SPLITS
+            Generate(split, source, READY_SEED) for source in subject.sources() for split in SPLITS
         ]
-        for played in material.samples_of_plays():
+        for played in subject.samples_of_plays():
             work.append(recite(played.instance, played.episode.replies()))
-            if material.has_all_oracles:
+            if subject.has_all_oracles:
                 work.append(self_play(played.instance))
         # What differs within this process is reported by other checks.
         with global_chance(1):
@@ -71,7 +71,7 @@ class ConstancyChecks:
             steady = [
                 observe(game, piece) == lines for piece, lines in zip(work, here, strict=True)
             ]
-        for number in range(material.effort.processes):
+        for number in range(subject.effort.processes):
             answer = observe_elsewhere(game, work, _hash_seed(number))
             if answer.impossible is not None:
                 pytest.skip(f"the game cannot be made in another process: {answer.impossible}")
@@ -85,20 +85,20 @@ class ConstancyChecks:
                 difference = first_difference(mine, theirs)
                 if difference is not None and known:
                     fault(
-                        _what(material, piece),
+                        _what(subject, piece),
                         f"another process got something else: {difference}",
                         "look for a set of texts that is gone through in its own order (sort it), "
                         "for the clock, and for files looked up in the current folder.",
                     )
 
-    def test_concurrent_episodes_do_not_mix(self, material: Material) -> None:
+    def test_concurrent_episodes_do_not_mix(self, subject: GameUnderTest) -> None:
         """Players that answer late get the same episodes, whatever else is being played."""
-        material.need_steady()
-        plays = [played for played in material.oracle_plays if played.finished][:25]
+        subject.need_steady()
+        plays = [played for played in subject.oracle_plays if played.finished][:25]
         instances = [played.instance for played in plays]
         alone, together = (
             play(
-                material.game,
+                subject.game,
                 _LatePlayer(plays),
                 instances,
                 episodes=2 * len(instances),
@@ -110,7 +110,7 @@ class ConstancyChecks:
             difference = first_difference(_everything(one), _everything(other))
             if difference is not None:
                 fault(
-                    place(material.game, instances[number % len(instances)]),
+                    place(subject.game, instances[number % len(instances)]),
                     f"played beside other episodes it is another one: {difference}",
                     "keep what belongs to an episode in local variables of play(), not on self, "
                     "on the class or in the module; one game object plays all episodes.",
@@ -120,7 +120,7 @@ class ConstancyChecks:
 class _LatePlayer(Player):
     """Says what was said in other plays, after a number of turns of the event loop."""
 
-    def __init__(self, plays: Sequence[Played]) -> None:
+    def __init__(self, plays: Sequence[PlayedEpisode]) -> None:
         self._said = {
             (played.episode.instance, role): [said.reply for said in played.episode.replies(role)]
             for played in plays
@@ -144,10 +144,10 @@ def _hash_seed(number: int) -> int:
     return number + 1 if mine != str(number + 1) else number + 1001
 
 
-def _what(material: Material, work: Work) -> str:
+def _what(subject: GameUnderTest, work: Work) -> str:
     if isinstance(work, Generate):
         level = "" if work.level is None else f", level={work.level!r}"
-        return f"{material.game.name}, generate({work.split!r}, seed={work.seed}{level})"
+        return f"{subject.game.name}, generate({work.split!r}, seed={work.seed}{level})"
     who = "the oracles on " if isinstance(work, SelfPlay) else ""
     number = work.data.get("game_id", "")
-    return f"{material.game.name}, {who}level {work.experiment!r}, instance {number}"
+    return f"{subject.game.name}, {who}level {work.experiment!r}, instance {number}"

@@ -10,15 +10,15 @@ from playpen.instance import SPLITS, Instance, InstanceError
 from playpen.instance_sets import READY_SEED, Checker, parse_instances
 from playpen.testing.driver import global_chance
 from playpen.testing.findings import fault, not_json, place, reason
-from playpen.testing.game_under_test import Material
+from playpen.testing.game_under_test import GameUnderTest
 
 
 class GenerationChecks:
     """Instances can be made, are valid, keep to their split, and are the same every time."""
 
-    def test_every_level_can_be_made(self, material: Material) -> None:
+    def test_every_level_can_be_made(self, subject: GameUnderTest) -> None:
         """`generate` works for every split and level, and makes the level it is asked for."""
-        game = material.game
+        game = subject.game
         levels = game.levels()
         if not levels or len(set(levels)) != len(levels):
             fault(
@@ -28,9 +28,9 @@ class GenerationChecks:
             )
         for split in SPLITS:
             for level in (None, *levels):
-                where = _called(material, split, level)
+                where = _called(subject, split, level)
                 try:
-                    document = material.document(split, level)
+                    document = subject.document(split, level)
                     names = [experiment["name"] for experiment in document["experiments"]]
                 except Exception as error:
                     fault(
@@ -52,20 +52,20 @@ class GenerationChecks:
                         "name every level in levels().",
                     )
 
-    def test_ready_splits_are_not_empty(self, material: Material) -> None:
+    def test_ready_splits_are_not_empty(self, subject: GameUnderTest) -> None:
         """Without further arguments there are instances of every split."""
         for split in SPLITS:
-            made = _made(material, split, None)
+            made = _made(subject, split, None)
             if made is not None and not made:
                 fault(
-                    _called(material, split, None),
+                    _called(subject, split, None),
                     "it made no instance",
-                    "bring enough material that every split gets some of it.",
+                    "bring enough subject that every split gets some of it.",
                 )
 
-    def test_instances_follow_the_schema(self, material: Material) -> None:
+    def test_instances_follow_the_schema(self, subject: GameUnderTest) -> None:
         """There is a schema, and every instance of every level and split is valid."""
-        game = material.game
+        game = subject.game
         schema = game.schema()
         if schema is None:
             fault(
@@ -81,37 +81,37 @@ class GenerationChecks:
             Checker(game)
         except Exception as error:
             fault(game.name, f"the schema is not valid: {reason(error)}", "mend schema.json.")
-        for split, level in _everything(material):
+        for split, level in _everything(subject):
             try:
-                parse_instances(material.document(split, level), game, source="its result")
+                parse_instances(subject.document(split, level), game, source="its result")
             except InstanceError as error:
                 fault(
-                    _called(material, split, level),
+                    _called(subject, split, level),
                     str(error),
                     "mend the generator, or the schema if the instances are as they should be.",
                 )
 
-    def test_instances_are_json(self, material: Material) -> None:
+    def test_instances_are_json(self, subject: GameUnderTest) -> None:
         """What the generator makes can be written to a file and read back unchanged."""
-        for split, level in _everything(material):
-            if wrong := not_json(material.document(split, level)):
+        for split, level in _everything(subject):
+            if wrong := not_json(subject.document(split, level)):
                 fault(
-                    _called(material, split, level),
+                    _called(subject, split, level),
                     wrong,
                     "use dicts with text keys, lists, texts, finite numbers, bools and None only "
                     "(lists instead of tuples and sets).",
                 )
 
-    def test_instance_ids_are_unique(self, material: Material) -> None:
+    def test_instance_ids_are_unique(self, subject: GameUnderTest) -> None:
         """Every instance has a `game_id` that no other instance of its experiment has."""
-        for split, level in _everything(material):
-            for experiment in material.document(split, level)["experiments"]:
+        for split, level in _everything(subject):
+            for experiment in subject.document(split, level)["experiments"]:
                 seen: set[object] = set()
                 for item in experiment["game_instances"]:
                     number = item.get("game_id")
                     if number is None or number in seen:
                         fault(
-                            f"{_called(material, split, level)}, level {experiment['name']!r}",
+                            f"{_called(subject, split, level)}, level {experiment['name']!r}",
                             "an instance has no game_id"
                             if number is None
                             else f"two instances have the game_id {number}",
@@ -119,14 +119,14 @@ class GenerationChecks:
                         )
                     seen.add(number)
 
-    def test_splits_share_no_puzzle(self, material: Material) -> None:
+    def test_splits_share_no_puzzle(self, subject: GameUnderTest) -> None:
         """No fingerprint occurs in two splits, whatever the seed and the level."""
-        game = material.game
+        game = subject.game
         owners: dict[str, Instance] = {}
-        for seed in (READY_SEED, *material.effort.seeds):
-            for source in material.sources():
+        for seed in (READY_SEED, *subject.effort.seeds):
+            for source in subject.sources():
                 for split in SPLITS:
-                    for instance in material.instances(split, source, seed):
+                    for instance in subject.instances(split, source, seed):
                         where = f"{place(game, instance)} (seed {seed})"
                         try:
                             mark = game.fingerprint(instance)
@@ -147,19 +147,17 @@ class GenerationChecks:
                                 "fingerprint; then no seed and no level can mix the splits.",
                             )
 
-    def test_gives_as_many_instances_as_asked_for(self, material: Material) -> None:
+    def test_gives_as_many_instances_as_asked_for(self, subject: GameUnderTest) -> None:
         """`generate(n=...)` makes that many instances, or says that there are fewer."""
-        for level in material.game.levels():
-            made = _made(material, "test", level)
+        for level in subject.game.levels():
+            made = _made(subject, "test", level)
             if not made:
                 continue
-            for number in _numbers(len(made), material.effort.most):
-                where = _called(material, "test", level, number)
+            for number in _numbers(len(made), subject.effort.most):
+                where = _called(subject, "test", level, number)
                 remedy = "raise InstanceError, saying how many there are, if there are fewer."
                 try:
-                    document = material.game.generate(
-                        "test", seed=READY_SEED, level=level, n=number
-                    )
+                    document = subject.game.generate("test", seed=READY_SEED, level=level, n=number)
                 except InstanceError as error:
                     if number > len(made):
                         break
@@ -174,13 +172,13 @@ class GenerationChecks:
                 if found != number:
                     fault(where, f"it made {found} instances", remedy)
 
-    def test_generating_again_gives_the_same(self, material: Material) -> None:
+    def test_generating_again_gives_the_same(self, subject: GameUnderTest) -> None:
         """The same arguments give the same instances; no global chance is used."""
-        for split, level in _everything(material):
-            first = msgspec.json.encode(material.document(split, level), enc_hook=repr)
-            where = _called(material, split, level)
+        for split, level in _everything(subject):
+            first = msgspec.json.encode(subject.document(split, level), enc_hook=repr)
+            where = _called(subject, split, level)
             with global_chance(1) as used:
-                document = material.game.generate(split, seed=READY_SEED, level=level)
+                document = subject.game.generate(split, seed=READY_SEED, level=level)
                 touched = used()
             if msgspec.json.encode(document, enc_hook=repr) != first:
                 wrong = "the same arguments made other instances the second time"
@@ -196,18 +194,18 @@ class GenerationChecks:
             )
 
 
-def _everything(material: Material) -> Iterator[tuple[str, str | None]]:
+def _everything(subject: GameUnderTest) -> Iterator[tuple[str, str | None]]:
     """Arguments for which the generator works, so that every level is made in every split."""
-    for source in material.sources():
+    for source in subject.sources():
         for split in SPLITS:
-            if _made(material, split, source) is not None:
+            if _made(subject, split, source) is not None:
                 yield split, source
 
 
-def _made(material: Material, split: str, level: str | None) -> list[object] | None:
+def _made(subject: GameUnderTest, split: str, level: str | None) -> list[object] | None:
     """All instances that the generator makes; `None` if another check must say what is wrong."""
     try:
-        experiments = material.document(split, level)["experiments"]
+        experiments = subject.document(split, level)["experiments"]
         return [item for experiment in experiments for item in experiment["game_instances"]]
     except Exception:  # test_every_level_can_be_made reports it
         return None
@@ -222,11 +220,13 @@ def _numbers(ready: int, most: int) -> Iterator[int]:
         number *= 2
 
 
-def _called(material: Material, split: str, level: str | None, number: int | None = None) -> str:
+def _called(
+    subject: GameUnderTest, split: str, level: str | None, number: int | None = None
+) -> str:
     """The call of the generator, as an author would write it."""
     arguments = [repr(split), f"seed={READY_SEED}"]
     if level is not None:
         arguments.append(f"level={level!r}")
     if number is not None:
         arguments.append(f"n={number}")
-    return f"{material.game.name}, generate({', '.join(arguments)})"
+    return f"{subject.game.name}, generate({', '.join(arguments)})"

@@ -17,8 +17,8 @@ from playpen.episode import Episode, Said
 from playpen.instance import Instance
 from playpen.moves import Ask, Exchange, Tell
 from playpen.testing.checks.declaration import shared_fields
-from playpen.testing.driver import Played, reciter
-from playpen.testing.game_under_test import Material
+from playpen.testing.driver import PlayedEpisode, reciter
+from playpen.testing.game_under_test import GameUnderTest
 
 SHORTEST = 4
 """Shorter words and texts turn up by chance."""
@@ -34,11 +34,11 @@ class Leak(msgspec.Struct):
     shown: dict[str, str]
 
 
-def find_leak(material: Material, original: Instance, donor: Instance) -> Leak | None:
+def find_leak(subject: GameUnderTest, original: Instance, donor: Instance) -> Leak | None:
     """A leak that shows when fields of one instance are put into another one of its level."""
-    normal = material.play(original, material.consult)
+    normal = subject.play(original, subject.consult)
     known = _known(original, normal.episode)
-    shared = shared_fields(material.game)
+    shared = shared_fields(subject.game)
     holders = _holders(donor, known)
     fields = [
         name
@@ -48,7 +48,7 @@ def find_leak(material: Material, original: Instance, donor: Instance) -> Leak |
     together = []
     for name in fields:
         tokens = {token: name for token, names in holders.items() if name in names}
-        plays = _plays(material, _exchanged(original, donor, [name]), normal)
+        plays = _plays(subject, _exchanged(original, donor, [name]), normal)
         if plays is None:
             together.append(name)
         elif leak := _leak(plays, tokens):
@@ -61,9 +61,9 @@ def find_leak(material: Material, original: Instance, donor: Instance) -> Leak |
         for token, names in holders.items()
         if len(names) == 1 and names[0] in together
     }
-    plays = _plays(material, _exchanged(original, donor, together), normal)
+    plays = _plays(subject, _exchanged(original, donor, together), normal)
     if plays is None:
-        plays = _plays(material, donor, normal)
+        plays = _plays(subject, donor, normal)
     return None if plays is None else _leak(plays, tokens)
 
 
@@ -73,17 +73,19 @@ def _exchanged(original: Instance, donor: Instance, fields: Collection[str]) -> 
     return Instance(original.game, original.experiment, data, original.split)
 
 
-def _plays(material: Material, instance: Instance, normal: Played) -> list[Played] | None:
+def _plays(
+    subject: GameUnderTest, instance: Instance, normal: PlayedEpisode
+) -> list[PlayedEpisode] | None:
     """The instance with the replies of a normal play, and with the oracles.
 
     `None` if it cannot be played, or not as far as to address everybody: the fields do not fit.
     """
-    if material.checker.errors("instance", instance.data):
+    if subject.checker.errors("instance", instance.data):
         return None
     script = reciter(normal.episode.replies())
     plays = [
-        material.play(instance, lambda conversation, _: script(conversation)),
-        material.play(instance, material.consult),
+        subject.play(instance, lambda conversation, _: script(conversation)),
+        subject.play(instance, subject.consult),
     ]
     if any(played.trouble() for played in plays):
         return None
@@ -91,7 +93,7 @@ def _plays(material: Material, instance: Instance, normal: Played) -> list[Playe
     return plays if addressed >= {role for role, _ in _texts(normal.episode)} else None
 
 
-def _leak(plays: Sequence[Played], tokens: Mapping[str, str]) -> Leak | None:
+def _leak(plays: Sequence[PlayedEpisode], tokens: Mapping[str, str]) -> Leak | None:
     """The first token that was shown to two roles before anybody said it."""
     for played in plays:
         shown: dict[str, dict[str, str]] = {}

@@ -12,9 +12,9 @@ from playpen.game import Metrics
 from playpen.instance import Instance
 from playpen.moves import Abort, Lose
 from playpen.referee import GameError
-from playpen.testing.driver import Played, Speaker, Stuck, drive, reciter, time_limit
+from playpen.testing.driver import PlayedEpisode, Speaker, Stuck, drive, reciter, time_limit
 from playpen.testing.findings import fault, not_json, place, reason, spot
-from playpen.testing.game_under_test import Material
+from playpen.testing.game_under_test import GameUnderTest
 from playpen.testing.replies import HUGE, LONG, Say
 
 CAPS = (
@@ -27,11 +27,11 @@ CAPS = (
 class ReplyChecks:
     """Models say anything; the game must take it."""
 
-    def test_any_reply_ends_in_an_outcome(self, material: Material) -> None:
+    def test_any_reply_ends_in_an_outcome(self, subject: GameUnderTest) -> None:
         """Hostile replies, and good ones bent, end in an outcome of the game's own making."""
 
-        def check(played: Played) -> None:
-            where = place(material.game, played.instance)
+        def check(played: PlayedEpisode) -> None:
+            where = place(subject.game, played.instance)
             if played.stuck is not None:
                 fault(where, str(played.trouble()), f"end every loop; {CAPS}")
             if isinstance(played.raised, GameError):
@@ -55,49 +55,49 @@ class ReplyChecks:
                     "long game, raise max_replies.",
                 )
 
-        material.search(check)
+        subject.search(check)
 
-    def test_outcomes_name_roles_of_the_game(self, material: Material) -> None:
+    def test_outcomes_name_roles_of_the_game(self, subject: GameUnderTest) -> None:
         """Who is at fault is a role, or nobody."""
-        roles = material.game.role_names()
+        roles = subject.game.role_names()
 
-        def check(played: Played) -> None:
+        def check(played: PlayedEpisode) -> None:
             outcome = played.episode.outcome
             if isinstance(outcome, Abort | Lose) and outcome.fault not in (None, *roles):
                 fault(
-                    place(material.game, played.instance),
+                    place(subject.game, played.instance),
                     f"the outcome {type(outcome).__name__} names {outcome.fault!r}; "
                     f"the roles are {', '.join(roles)}",
                     "name a role, or nobody (fault=None).",
                 )
 
-        material.search(check)
+        subject.search(check)
 
-    def test_metrics_work_for_every_episode(self, material: Material) -> None:
+    def test_metrics_work_for_every_episode(self, subject: GameUnderTest) -> None:
         """`metrics` takes every episode, gives JSON values, and the same from the record alone."""
 
-        def check(played: Played) -> None:
+        def check(played: PlayedEpisode) -> None:
             if played.finished:
-                _check_metrics(material, played)
+                _check_metrics(subject, played)
 
-        material.search(check)
-        _check_memory(material)
+        subject.search(check)
+        _check_memory(subject)
 
-    def test_huge_replies_take_bounded_work(self, material: Material) -> None:
+    def test_huge_replies_take_bounded_work(self, subject: GameUnderTest) -> None:
         """Ten million characters, of any kind and by any role, are dealt with in time."""
-        instance = material.sample()[0]
-        for role in material.game.role_names():
+        instance = subject.sample()[0]
+        for role in subject.game.role_names():
             for kind in HUGE:
-                _check_work(material, instance, role, kind)
+                _check_work(subject, instance, role, kind)
 
 
-def _check_metrics(material: Material, played: Played) -> None:
-    game, episode = material.game, played.episode
+def _check_metrics(subject: GameUnderTest, played: PlayedEpisode) -> None:
+    game, episode = subject.game, played.episode
     where = f"{place(game, played.instance)}, metrics()"
     end = f"for an episode that ended with {type(episode.outcome).__name__} {played.after()}"
     before = msgspec.json.encode(episode)
     try:
-        with time_limit(material.seconds):
+        with time_limit(subject.seconds):
             metrics = game.metrics(episode)
     except Stuck as stuck:
         fault(where, f"it {stuck}{spot(stuck)} {end}", CAPS)
@@ -123,30 +123,33 @@ def _check_metrics(material: Material, played: Played) -> None:
         )
 
 
-def _check_memory(material: Material) -> None:
+def _check_memory(subject: GameUnderTest) -> None:
     """The metrics of an episode are the same after another one has been played."""
-    for one, other in itertools.pairwise(material.sample()):
-        played = material.play(one, material.consult)
+    for one, other in itertools.pairwise(subject.sample()):
+        played = subject.play(one, subject.consult)
         if not played.finished:
             continue
-        metrics = material.game.metrics(played.episode)
-        material.play(other, material.strange(Say(""), None))
-        if material.game.metrics(played.episode) != metrics:
+        metrics = subject.game.metrics(played.episode)
+        subject.play(other, subject.strange(Say(""), None))
+        if subject.game.metrics(played.episode) != metrics:
             fault(
-                f"{place(material.game, one)}, metrics()",
+                f"{place(subject.game, one)}, metrics()",
                 "after another episode was played, it gave another result for the same record",
                 "compute them from the record: a run is scored long after it was played.",
             )
 
 
-def _check_work(material: Material, instance: Instance, culprit: str, kind: str) -> None:
+def _check_work(subject: GameUnderTest, instance: Instance, culprit: str, kind: str) -> None:
     """One role says something huge where it is first asked; what follows is what oracles said."""
-    game, size = material.game, material.effort.huge
-    script = material.play(instance, material.consult).episode.replies()
+    game, size = subject.game, subject.effort.huge
+    script = subject.play(instance, subject.consult).episode.replies()
     where = f"{place(game, instance)}, role {culprit!r}"
     story = f"a reply of {size:,} characters ({kind})"
     played = drive(
-        game, instance, _swollen(reciter(script), culprit, kind, size), seconds=material.seconds
+        game,
+        instance,
+        _swollen(reciter(script), culprit, kind, size),
+        seconds=subject.seconds,
     )
     if played.stuck is not None:
         fault(where, f"after {story} play() {played.stuck}{spot(played.stuck)}", CAPS)
@@ -159,7 +162,7 @@ def _check_work(material: Material, instance: Instance, culprit: str, kind: str)
                 f"raise playpen.Violation for a reply that is too long; {CAPS}",
             )
     try:
-        with time_limit(material.seconds):
+        with time_limit(subject.seconds):
             game.metrics(played.episode)
     except Stuck as stuck:
         fault(where, f"after {story} metrics() {stuck}{spot(stuck)}", CAPS)

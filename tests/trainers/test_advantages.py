@@ -16,7 +16,7 @@ from playpen.rewards import returns as discounted
 from playpen_trainers.advantages import (
     Baseline,
     Credit,
-    Graded,
+    GradedSample,
     RunningBaselines,
     Scale,
     advantages,
@@ -25,18 +25,18 @@ from playpen_trainers.advantages import (
 
 def part(
     *rewards: float, group: int = 0, role: str = "a", game: str = "g", discount: float = 1.0
-) -> Graded:
+) -> GradedSample:
     """A part with the given reward of each reply."""
-    return Graded(group, game, role, discounted(rewards, discount), rewards)
+    return GradedSample(group, game, role, discounted(rewards, discount), rewards)
 
 
-def forked(rewards: Sequence[float], values: Sequence[float], group: int = 0) -> Graded:
+def forked(rewards: Sequence[float], values: Sequence[float], group: int = 0) -> GradedSample:
     """A part whose expected return before each reply was estimated."""
-    return Graded(group, "g", "a", discounted(rewards, 1.0), rewards, [*values, 0.0])
+    return GradedSample(group, "g", "a", discounted(rewards, 1.0), rewards, [*values, 0.0])
 
 
 def graded(
-    parts: Sequence[Graded],
+    parts: Sequence[GradedSample],
     credit: Credit = "sequence",
     baseline: Baseline = "group",
     scale: Scale = "none",

@@ -17,7 +17,7 @@ Curve = list[tuple[int, float]]
 """Points of a learning curve: step and value."""
 
 
-class Recorded(NamedTuple):
+class RecordedRuns(NamedTuple):
     """A run as it was read.
 
     Attributes:
@@ -70,35 +70,35 @@ class Problem(msgspec.Struct, frozen=True):
     message: str
 
 
-class Material(NamedTuple):
+class ReportSources(NamedTuple):
     """All that a report is made of."""
 
-    runs: list[Recorded]
+    runs: list[RecordedRuns]
     trainings: list[Training]
     problems: list[Problem]
 
 
-def read_material(paths: Sequence[Path]) -> Material:
+def read_sources(paths: Sequence[Path]) -> ReportSources:
     """Read directories of runs, evaluations and trainings, each as what it is.
 
     The runs of an evaluation are read as one.  A directory that cannot be read becomes a `Problem`.
     """
-    material = Material([], [], [])
+    sources = ReportSources([], [], [])
     for name, path in zip(distinct_names(paths), paths, strict=True):
         try:
             if is_training(path):
-                material.trainings.append(read_training(path, name))
+                sources.trainings.append(read_training(path, name))
             else:
-                material.runs.append(read_runs(path, name))
+                sources.runs.append(read_runs(path, name))
         except PlaypenError as error:
-            material.problems.append(Problem(encodable(path), encodable(error)))
+            sources.problems.append(Problem(encodable(path), encodable(error)))
         except OSError as error:
             message = f"{error.filename or path}: {error.strerror}"
-            material.problems.append(Problem(encodable(path), encodable(message)))
-    return material
+            sources.problems.append(Problem(encodable(path), encodable(message)))
+    return sources
 
 
-def read_runs(path: Path, name: str) -> Recorded:
+def read_runs(path: Path, name: str) -> RecordedRuns:
     """Read a run, or the runs of an evaluation together.
 
     Raises:
@@ -117,7 +117,7 @@ def read_runs(path: Path, name: str) -> Recorded:
         )
     coverage = {game: found for run in runs for game, found in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
-    return Recorded(name, path, config, coverage, attempts)
+    return RecordedRuns(name, path, config, coverage, attempts)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -27,7 +27,12 @@ from playpen import Ask, Conversation, Game, Message, Role, Success
 from playpen.conversation import Reply
 from playpen.player import PlayerError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.players.transformers_engine.prefix_cache import NOTHING, Beginnings, KeptStates, recall
+from playpen.players.transformers_engine.prefix_cache import (
+    NOTHING_CACHED,
+    PrefixCache,
+    PrefixIndex,
+    recall,
+)
 from playpen.rollout import make_jobs, play, rollout
 
 
@@ -55,7 +60,7 @@ def model_of(player: HuggingFacePlayer):
     return player._loaded[0].model
 
 
-def kept(player: HuggingFacePlayer) -> KeptStates:
+def kept(player: HuggingFacePlayer) -> PrefixCache:
     return player._loaded[0]._kept
 
 
@@ -431,7 +436,7 @@ def cache_of(*rows: list[int]) -> transformers.DynamicCache:
 
 
 def test_the_states_of_the_longest_beginning_are_found():
-    states = KeptStates()
+    states = PrefixCache()
     chance = random.Random(0)
     rows = [[chance.randrange(3) for _ in range(chance.randrange(1, 9))] for _ in range(60)]
     for row in rows:
@@ -456,7 +461,7 @@ def test_the_states_of_the_longest_beginning_are_found():
 
 
 def test_what_was_not_used_for_longest_goes_first():
-    states = KeptStates()
+    states = PrefixCache()
     for first in (1, 2, 3):
         states.keep([first] * 4, cache_of([first] * 4), 0, limit=12)
     assert states.find([1, 1, 1, 1, 9]).length == 4
@@ -464,14 +469,14 @@ def test_what_was_not_used_for_longest_goes_first():
     assert [states.find([i] * 5).length for i in (1, 2, 3, 4)] == [4, 0, 4, 4]
     states.keep([5] * 13, cache_of([5] * 13), 0, limit=12)  # larger than all that may be kept
     assert states.tokens == 12
-    assert states.find([5] * 5) == NOTHING
+    assert states.find([5] * 5) == NOTHING_CACHED
     states.clear()
     assert states.tokens == 0
-    assert states.find([1] * 5) == NOTHING
+    assert states.find([1] * 5) == NOTHING_CACHED
 
 
 def test_states_of_one_row_of_a_ragged_cache_are_copied():
-    states = KeptStates()
+    states = PrefixCache()
     cache = cache_of([7, 8], [1, 2, 3, 4])
     states.keep([7, 8], cache, 0, limit=99)
     cache.layers[0].keys.zero_()
@@ -483,14 +488,14 @@ def test_states_of_one_row_of_a_ragged_cache_are_copied():
 
 
 def test_beginnings_that_are_removed_are_not_found():
-    beginnings = Beginnings()
+    beginnings = PrefixIndex()
     for ids in ((1, 2, 3), (1, 2), (2,)):
         beginnings.add(ids)
     assert beginnings.closest((1, 2, 3, 4)) == (3, (1, 2, 3))
     beginnings.remove((1, 2, 3))
     assert beginnings.closest((1, 2, 3, 4)) == (2, (1, 2))
     assert beginnings.closest((3,)) == (0, (2,))
-    assert Beginnings().closest((3,)) == (0, ())
+    assert PrefixIndex().closest((3,)) == (0, ())
 
 
 # --- memory that is too small --------------------------------------------------------------------
@@ -537,7 +542,7 @@ def test_a_reply_that_cannot_be_kept_for_lack_of_memory_is_given_all_the_same(mo
     def full(*args):
         raise torch.OutOfMemoryError("CUDA out of memory")
 
-    monkeypatch.setattr(KeptStates, "keep", full)
+    monkeypatch.setattr(PrefixCache, "keep", full)
     player = player_over()
     check_replies(model_of(player), asyncio.run(talk(player, TURNS)))
 

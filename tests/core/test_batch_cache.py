@@ -9,7 +9,7 @@ import torch
 from tests.core.tiny_model import tiny_model
 from transformers import DynamicCache
 
-from playpen.players.transformers_engine.batch_cache import RowStates
+from playpen.players.transformers_engine.batch_cache import BatchCache
 from playpen.players.transformers_engine.gqa import grouped
 
 LAYERS, HEADS, SIZE = 2, 3, 4
@@ -20,14 +20,14 @@ def columns(rows: int, width: int) -> torch.Tensor:
 
 
 class Rows:
-    """`RowStates`, and what should be in them.
+    """`BatchCache`, and what should be in them.
 
     Attributes:
         expected: for each row, the keys and the values of each layer: heads x ids x size.
     """
 
     def __init__(self) -> None:
-        self.states = RowStates()
+        self.states = BatchCache()
         self.expected: list[list[tuple[torch.Tensor, torch.Tensor]]] = []
 
     def join(self, rows: int, width: int) -> None:
