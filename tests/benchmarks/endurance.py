@@ -14,9 +14,10 @@ import time
 from pathlib import Path
 from typing import NamedTuple
 
+from playpen.cast import make_cast
 from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 
 GAME = "taboo"
 POINTS = 100

@@ -24,9 +24,10 @@ from typing import Any
 from rich.console import Console
 
 from playpen import Ask, Experiment, Game, Instance, Lose, Reply, Role, get_game, ready_instances
+from playpen.cast import make_cast
 from playpen.episode import Episode
 from playpen.referee import Referee
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.store import Run
 from playpen.terminal.tables import plain_table
 from playpen_clembench.wordle.material import keywords

@@ -29,9 +29,10 @@ import msgspec
 import torch
 
 from playpen import Instance, get_game, ready_instances
+from playpen.cast import make_cast
 from playpen.episode import Abort, Episode
 from playpen.instance_sets import parse_instances
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.scoring import score_episodes
 from playpen.store import Run
 from playpen.training import TrainConfig, train

@@ -30,6 +30,7 @@ from tests.core.sample_games import (
     relay,
 )
 
+from playpen.cast import make_cast
 from playpen.cli import exchange
 from playpen.conversation import Message, Reply
 from playpen.episode import Episode, Failure
@@ -46,7 +47,7 @@ from playpen.interop.clemcore.tables import Scored, scored_episodes, write_table
 from playpen.moves import Draw, Exchange, Note, Play, Success, Tell, ask
 from playpen.plugins import get_game, registry
 from playpen.referee import new_episode
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.scoring import score_episodes
 from playpen.store import EpisodeWriter, Run, RunConfig, RunError
 

@@ -11,7 +11,7 @@ from tests.core.command_line import good, playpen, refused
 from tests.core.tiny_model import save_tiny_model
 
 from playpen.conversation import Conversation
-from playpen.crossplay import cast_of, cells, seatings
+from playpen.crossplay import cast_of, cells, everybody, seatings
 from playpen.plugins import get_game
 from playpen.scoring import results_of
 from playpen.store import Run
@@ -96,11 +96,11 @@ def test_averages_are_over_games() -> None:
 
 
 def test_one_spec_given_twice_is_two_players_and_self_play_is_one() -> None:
-    cast = cast_of(["program:x", "program:x"], TABOO, (1, 0))
+    cast = cast_of(everybody(["program:x", "program:x"]), TABOO, (1, 0))
     assert cast.by_role == {"describer": "program:x#2", "guesser": "program:x"}
     assert cast.specs == {"program:x#2": "program:x", "program:x": "program:x"}
-    assert cast_of(["program:x", "program:y"], TABOO, (1, 1)).everyone == "program:y"
-    three = cast_of(["program:x", "program:y"], ("a", "b", "c"), (0, 1, 0))
+    assert cast_of(everybody(["program:x", "program:y"]), TABOO, (1, 1)).everyone == "program:y"
+    three = cast_of(everybody(["program:x", "program:y"]), ("a", "b", "c"), (0, 1, 0))
     assert three.by_role == {"a": "program:x", "b": "program:y", "c": "program:x"}
     assert len(list(seatings(3, 2))) == 9 and len(list(seatings(2, 3))) == 8
 

@@ -13,11 +13,12 @@ import ray
 from tests.core.command_line import playpen
 
 from playpen import ready_instances
+from playpen.cast import Cast, make_cast
 from playpen.conversation import Conversation
 from playpen.episode import Episode
 from playpen.player import PlayerError, SpecError
 from playpen.plugins import PluginError, get_game
-from playpen.runner import create_run, make_cast, make_executor, make_players, play_run
+from playpen.runner import create_run, make_executor, play_run
 from playpen.store import Run
 
 EPISODES = 500
@@ -103,12 +104,12 @@ def test_a_worker_that_dies_takes_no_more_than_its_episodes(tmp_path: Path) -> N
 
 def test_what_is_wrong_on_the_workers_is_said_in_a_line(tmp_path: Path) -> None:
     run = planned(tmp_path, "program:oracle", 4)
-    players = make_players(run.config.players)
+    cast = Cast(dict(run.config.players))
     run.config.players = {
         "program:oracle": "program:tests.nowhere:play"
     }  # as if installed here only
     with pytest.raises(PlayerError, match=r"a worker cannot begin: .*tests\.nowhere") as caught:
-        play_run(run, executor=make_executor("ray:"), players=players)
+        play_run(run, cast, executor=make_executor("ray:"))
     assert "\n" not in str(caught.value)
 
 

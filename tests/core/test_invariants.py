@@ -27,6 +27,7 @@ from tests.core.sample_games import (
     relay,
 )
 
+from playpen.cast import make_cast
 from playpen.conversation import Conversation, Reply, Trajectory
 from playpen.episode import Episode
 from playpen.game import Game
@@ -37,7 +38,7 @@ from playpen.player import Player
 from playpen.players.program import FunctionPlayer
 from playpen.replay import fork, replay
 from playpen.rollout import play
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.store import EpisodeWriter, Run
 
 BABBLE = "program:tests.core.sample_games:babble"

@@ -26,6 +26,7 @@ from tests.core.sample_games import (
     relay,
 )
 
+from playpen.cast import make_cast
 from playpen.conversation import Conversation, Reply
 from playpen.episode import Episode
 from playpen.game import Game
@@ -33,7 +34,7 @@ from playpen.hookspecs import hookimpl
 from playpen.player import NoOptions, Player, PlayerError, SpecError
 from playpen.plugins import PluginError, make_player, registry
 from playpen.rollout import AssignmentError
-from playpen.runner import PlayCounts, assignments_of, create_run, make_cast, play_run
+from playpen.runner import PlayCounts, create_run, play_run
 from playpen.scoring import score_episodes
 from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunError
 
@@ -87,7 +88,7 @@ def test_one_player_for_all_roles_is_one_player() -> None:
 def test_a_role_with_two_players_is_refused(
     assignments: list[tuple[str | None, str]], message: str
 ) -> None:
-    with pytest.raises(RunError, match=message):
+    with pytest.raises(AssignmentError, match=message):
         make_cast(assignments)
 
 
@@ -102,7 +103,7 @@ def test_an_alias_is_resolved_before_it_is_recorded(
 def test_a_role_need_not_be_one_of_every_game() -> None:
     games: list[Game] = [GuessingGame(), RelayGame()]
     cast = make_cast([(None, "human:"), ("finder", BABBLE)])
-    assert assignments_of(cast, games) == {
+    assert cast.assignments(games) == {
         "guessing": {"guesser": "human:"},
         "relay": {"giver": "human:", "finder": BABBLE},
     }
@@ -111,13 +112,13 @@ def test_a_role_need_not_be_one_of_every_game() -> None:
 def test_a_role_of_no_game_is_refused() -> None:
     cast = make_cast([(None, "human:"), ("fnder", BABBLE)])
     with pytest.raises(AssignmentError, match="'fnder'"):
-        assignments_of(cast, [GuessingGame(), RelayGame()])
+        cast.assignments([GuessingGame(), RelayGame()])
 
 
 def test_a_role_that_nobody_plays_is_refused() -> None:
     cast = make_cast([("giver", BABBLE)])
     with pytest.raises(AssignmentError, match="nobody plays finder in 'relay'"):
-        assignments_of(cast, [RelayGame()])
+        cast.assignments([RelayGame()])
 
 
 # --- planning ------------------------------------------------------------------------------------
@@ -528,7 +529,8 @@ def test_ctrl_c_ends_a_run_that_waits_for_its_players(tmp_path: Path) -> None:
 CHILD = """
 import sys
 
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
+from playpen.cast import make_cast
 from playpen.store import Run
 from sample_games import relay
 

@@ -12,11 +12,12 @@ import pytest
 from tests.core.conftest import PackFolder
 from tests.core.sample_games import GuessingGame, guessing, relay
 
+from playpen.cast import make_cast
 from playpen.hookspecs import hookimpl
 from playpen.instance import SPLITS, Instance, split_of
 from playpen.moves import Lose
 from playpen.plugins import PluginError, registry
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.store import Run, RunError
 from playpen.training import (
     ConfigError,

@@ -18,10 +18,11 @@ from tests.core.command_line import REPOSITORY, good, playpen, refused
 from tests.core.conftest import PackFolder
 from tests.core.sample_games import GuessingGame
 
+from playpen.cast import make_cast
 from playpen.instance import split_of
 from playpen.instance_sets import ready_instances
 from playpen.plugins import registry
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.training import (
     ConfigError,
     TrainConfig,

@@ -16,13 +16,14 @@ import pytest
 from tests.benchmarks.overhead import script_of
 from tests.core.sample_games import content
 
+from playpen.cast import make_cast
 from playpen.episode import Episode
 from playpen.instance_sets import ready_instances
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import import_results
 from playpen.interop.clemcore.tables import Scored, scored_episodes, write_tables
 from playpen.plugins import get_game
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.scoring import score_episodes
 from playpen.store import Run
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from playpen import get_game, ready_instances, replay
+from playpen.cast import make_cast
 from playpen.chat_format import ChatFormat
 from playpen.conversation import Trajectory
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.scoring import score_episodes
 from playpen.store import Run
 

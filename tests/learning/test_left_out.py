@@ -14,10 +14,11 @@ from pathlib import Path
 import pytest
 
 from playpen import get_game, make_player, play
+from playpen.cast import make_cast
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.instance_sets import parse_instances
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.training import DataTable, GamesTable, LearnerTable, RolloutTable, TrainConfig, train
 from playpen_trainers.demo import success
 from playpen_trainers.sign_test import compare

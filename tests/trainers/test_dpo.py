@@ -33,9 +33,10 @@ from trl.trainer.dpo_trainer import DataCollatorForPreference
 
 from playpen import get_game, make_player
 from playpen import play as play_episodes
+from playpen.cast import make_cast
 from playpen.instance_sets import parse_instances
 from playpen.rewards import Rewards, ScoreReward
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.training import (
     ConfigError,
     DataTable,

@@ -24,11 +24,12 @@ from tests.trainers.preference_kit import (
 )
 from transformers import TrainingArguments
 
+from playpen.cast import make_cast
 from playpen.conversation import Reply, Row, TokenTrace
 from playpen.episode import Episode, Said
 from playpen.player import Player, PlayerError
 from playpen.rewards import OutcomeReward, Rewards, ScoreReward
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun
 from playpen_trainers.data import UnpairedRow, learner_rows, sides
 from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched

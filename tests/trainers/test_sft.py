@@ -18,11 +18,12 @@ from trl import SFTConfig, SFTTrainer
 
 from playpen import Ask, Experiment, Game, Instance, Reply, Role, Success, get_game, make_player
 from playpen import play as play_episodes
+from playpen.cast import make_cast
 from playpen.chat_format import ChatFormat
 from playpen.instance_sets import parse_instances
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
 from playpen.players.program import FunctionPlayer
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.training import (
     ConfigError,
     DataTable,

@@ -2,13 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import msgspec
 
-from playpen.episode import Key, identity
-from playpen.store import EpisodeWriter, Progress, Run, numbered_lines, read_episode, read_name
+from playpen.episode import Key
+from playpen.store import (
+    EpisodeWriter,
+    Progress,
+    Run,
+    numbered_lines,
+    planned_episodes,
+    read_episode,
+    read_name,
+)
 
 _SHOWN = 5
 
@@ -82,31 +90,17 @@ def coverage_of(run: Run, progress: Progress | None = None) -> dict[str, Coverag
         coverage.played = finished.get(name, 0)
     if all(coverage.complete for coverage in found.values()):
         return found
-    for key, name in _planned(run):
-        coverage = found[key[0]]
+    for _, _, episode in planned_episodes(run.config, run.instances(), run.config.rules):
+        key = episode.key
+        coverage = found[episode.game]
         # Imported runs may have episodes of other players than those that stand for the game.
         if key in progress.done or coverage.played + len(coverage.absent) >= coverage.planned:
             continue
-        coverage.absent.append(name)
+        coverage.absent.append(episode.name)
         coverage.errored += key in progress.failed
     for coverage in found.values():
         coverage.missing = max(coverage.planned - coverage.played - coverage.errored, 0)
     return found
-
-
-def _planned(run: Run) -> Iterator[tuple[Key, str]]:
-    """The identity of every planned episode, and its name for people."""
-    config = run.config
-    instances = run.instances()
-    for game, players in config.assignments.items():
-        mine = [instance for instance in instances if instance.game == game]
-        repeats: dict[str, int] = {}
-        for number in range(config.episodes.get(game, 0) if mine else 0):
-            instance = mine[number % len(mine)]
-            repeat = repeats.get(instance.hash, 0)
-            repeats[instance.hash] = repeat + 1
-            name = f"{game}/{instance.experiment.name}/{instance.id}" + f"#{repeat}" * bool(repeat)
-            yield identity(game, instance.hash, players, config.seed, repeat), name
 
 
 class LineScan(NamedTuple):

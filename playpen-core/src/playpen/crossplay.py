@@ -9,9 +9,9 @@ import itertools
 from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
+from playpen.cast import Cast
 from playpen.completeness import Coverage, coverage_of
-from playpen.plugins import get_game
-from playpen.runner import Cast, make_cast
+from playpen.plugins import get_game, resolve_spec
 from playpen.scoring import Results, results_of
 from playpen.statistics import Scores, score_intervals
 from playpen.store import Run
@@ -27,33 +27,47 @@ class Cell(NamedTuple):
     coverage: Coverage
 
 
+Matrices = dict[str, dict[Seats, Cell]]
+"""Per game, how the players of each seating did; under "" their averages over games."""
+
+
 def seatings(players: int, roles: int) -> Iterator[Seats]:
     """Every distribution of roles among players, self-play included."""
     return itertools.product(range(players), repeat=roles)
 
 
-def cast_of(specs: Sequence[str], roles: Sequence[str], seats: Seats) -> Cast:
-    """The cast of a seating; who plays several roles is one player in all of them.
+def everybody(specs: Sequence[str]) -> Cast:
+    """All players that take part, labelled by their numbers from 0.
 
     Raises:
         SpecError: a spec is malformed.
     """
-    if len(set(seats)) == 1:
-        return make_cast([(None, specs[seats[0]])])
-    cast = make_cast([])
-    for number in dict.fromkeys(seats):
-        [(label, spec)] = make_cast([(None, specs[number])]).specs.items()
-        # The same spec given twice is two players.
-        copies = sum(other == specs[number] for other in specs[:number])
-        label = f"{label}#{copies + 1}" if copies else label
-        cast.specs[label] = spec
-        for role, seat in zip(roles, seats, strict=True):
-            if seat == number:
-                cast.by_role[role] = label
-    return cast
+    return Cast({str(number): str(resolve_spec(text)) for number, text in enumerate(specs)})
 
 
-def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> dict[str, dict[Seats, Cell]]:
+def cast_of(players: Cast, roles: Sequence[str], seats: Seats) -> Cast:
+    """The cast of a seating; who plays several roles is one player in all of them.
+
+    Args:
+        players: `everybody`, whose to close they stay.
+        roles: of the game.
+        seats: who holds each role.
+    """
+    labels: dict[int, str] = {}
+    for seat in dict.fromkeys(seats):
+        spec = players.specs[str(seat)]
+        # The same spec given twice is two players; with itself a player needs no number.
+        copies = sum(players.specs[str(earlier)] == spec for earlier in range(seat))
+        labels[seat] = f"{spec}#{copies + 1}" if copies and len(set(seats)) > 1 else spec
+    members = {label: str(seat) for seat, label in labels.items()}
+    if len(labels) == 1:
+        return players.share(members, everyone=labels[seats[0]])
+    return players.share(
+        members, by_role={role: labels[seat] for role, seat in zip(roles, seats, strict=True)}
+    )
+
+
+def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> Matrices:
     """Per game, how the players of each seating did; under "" their averages over games.
 
     Averages are given over games with the same number of roles, if there are several.
@@ -66,22 +80,22 @@ def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> dict[str, 
         RunError: a run is damaged.
     """
     results: dict[tuple[str, Seats], Results] = {}
-    found: dict[str, dict[Seats, Cell]] = {}
+    matrices: Matrices = {}
     for (name, seats), run in runs.items():
         results[name, seats] = results_of(run.episodes(), {name: get_game(name)})
         cell = _cell(results[name, seats], coverage_of(run)[name], seed)
-        found.setdefault(name, {})[seats] = cell
-    games = list(found)  # in their order, or the resampling would depend on hashes
+        matrices.setdefault(name, {})[seats] = cell
+    games = list(matrices)  # in their order, or the resampling would depend on hashes
     if len(games) > 1 and len({len(seats) for _, seats in runs}) == 1:
-        found[""] = {}
+        matrices[""] = {}
         for seats in dict.fromkeys(seats for _, seats in runs):
             together: Results = {}
             coverage = Coverage()
             for name in games:
                 together |= results[name, seats]
-                coverage += found[name][seats].coverage
-            found[""][seats] = _cell(together, coverage, seed)
-    return found
+                coverage += matrices[name][seats].coverage
+            matrices[""][seats] = _cell(together, coverage, seed)
+    return matrices
 
 
 def _cell(results: Results, coverage: Coverage, seed: int) -> Cell:

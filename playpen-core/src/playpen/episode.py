@@ -14,6 +14,7 @@ from playpen.conversation import (
     derive_seed,
     trajectory,
 )
+from playpen.instance import Instance
 from playpen.moves import (
     Abort,
     Ask,
@@ -192,6 +193,31 @@ class Episode(msgspec.Struct, omit_defaults=True):
     def trajectory(self, role: str) -> Trajectory | None:
         """The tokens of one role, or `None` if its player did not see tokens."""
         return trajectory(role, [(turn.reply, turn.keep) for turn in self.turns(role)])
+
+
+def blank_episode(
+    instance: Instance,
+    players: dict[str, str],
+    *,
+    rules: str,
+    seed: int = 0,
+    repeat: int = 0,
+    attempts: int = 1,
+) -> Episode:
+    """An empty record with its identity filled in."""
+    return Episode(
+        game=instance.game,
+        instance=instance.hash,
+        players=players,
+        seed=seed,
+        repeat=repeat,
+        rules=rules,
+        experiment=instance.experiment.name,
+        instance_id=instance.id,
+        split=instance.split,
+        events=[],
+        attempts=attempts,
+    )
 
 
 class Turn(msgspec.Struct, frozen=True):

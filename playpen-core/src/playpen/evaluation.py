@@ -12,12 +12,13 @@ from typing import Any
 
 import msgspec
 
+from playpen.cast import Cast
 from playpen.completeness import Coverage, coverage_of, scan_lines
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.plugins import get_game, registry
 from playpen.rollout import NO_LIMITS, Limits
-from playpen.runner import Cast, assignments_of, create_run
+from playpen.runner import create_run
 from playpen.scoring import (
     Aggregate,
     Attempts,
@@ -287,6 +288,7 @@ def evaluation_run(
     source: str = "",
     limits: Limits = NO_LIMITS,
     command: Sequence[str] = (),
+    remote: bool = False,
 ) -> Run:
     """The run of an evaluation, ready to be played or continued.
 
@@ -301,6 +303,7 @@ def evaluation_run(
         source: the file the instances come from, "" for the pack's own.
         limits: of every episode.
         command: the command line, for the record.
+        remote: an executor will play; so no model is loaded here.
 
     Raises:
         RunError: the directory holds a run of something else; says what differs.
@@ -317,6 +320,7 @@ def evaluation_run(
             source=source,
             limits=limits,
             command=command,
+            remote=remote,
         )
     run = Run.open(path)
     refuse_faults(run)
@@ -328,7 +332,7 @@ def evaluation_run(
     episodes = {name: repeats * len(found) for name, found in instances.items()}
     for what, before, now in (
         ("players", ", ".join(config.players.values()), ", ".join(cast.specs.values())),
-        ("players", config.assignments, assignments_of(cast, [get_game(n) for n in instances])),
+        ("players", config.assignments, cast.assignments([get_game(n) for n in instances])),
         ("games", ", ".join(sorted(recorded)), ", ".join(sorted(wanted))),
         ("split", config.split, split),
         ("source of instances", config.source, source),

@@ -121,16 +121,22 @@ def load_json(path: str | Path) -> Any:
         raise InstanceError(f"{path}: not valid JSON: {error}") from None
 
 
-def ready_instances(game: Game, split: str) -> list[Instance]:
+def ready_instances(game: Game, split: str, level: str | None = None) -> list[Instance]:
     """The instances that a game's pack provides for a split (made from a fixed seed).
+
+    Args:
+        game: whose instances.
+        split: one of `SPLITS`.
+        level: only those of one of the game's levels; of all regular ones if `None`.
 
     Raises:
         InstanceError: unknown split, or the generator broke the game's own schema.
     """
     if split not in SPLITS:
         raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-    document = game.generate(split, seed=READY_SEED)
-    return parse_instances(document, game, source=f"{game.name} ({split} split)", split=split)
+    document = game.generate(split, seed=READY_SEED, level=level)
+    source = f"{game.name} ({level or f'{split} split'})"
+    return parse_instances(document, game, source=source, split=split)
 
 
 def document_of(instances: Iterable[Instance]) -> dict[str, Any]:

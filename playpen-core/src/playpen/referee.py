@@ -18,7 +18,7 @@ from playpen.conversation import (
     encodable,
     storable,
 )
-from playpen.episode import Drawn, Episode, Said, View
+from playpen.episode import Drawn, Episode, Said, View, blank_episode
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.moves import (
@@ -261,16 +261,6 @@ def new_episode(
     attempts: int = 1,
 ) -> Episode:
     """An empty record with its identity filled in."""
-    return Episode(
-        game=game.name,
-        instance=instance.hash,
-        players=players,
-        seed=seed,
-        repeat=repeat,
-        rules=game.rules,
-        experiment=instance.experiment.name,
-        instance_id=instance.id,
-        split=instance.split,
-        events=[],
-        attempts=attempts,
+    return blank_episode(
+        instance, players, rules=game.rules, seed=seed, repeat=repeat, attempts=attempts
     )

@@ -6,17 +6,17 @@ import asyncio
 import math
 import time
 from collections.abc import Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 
 import msgspec
 
 from playpen.conversation import Conversation, Reply, storable
-from playpen.episode import Episode, Failure
+from playpen.episode import Episode, Failure, blank_episode
 from playpen.errors import PlaypenError
 from playpen.game import Game
 from playpen.instance import Instance, InstanceError
+from playpen.play_loop import PlayLoop
 from playpen.player import Player, PlayerError, did_you_mean
-from playpen.referee import Referee, new_episode
+from playpen.referee import Referee
 from playpen.replay import fork
 
 DEFAULT_CONCURRENCY = 64
@@ -304,27 +304,37 @@ def make_jobs(
         seed: seed of the run.
     """
     seats = {role: player.seat(game, role) for role, player in players.items()}
-    for instance, episode in blank_episodes(game, instances, names, episodes=episodes, seed=seed):
+    if not instances and episodes:
+        raise InstanceError(f"there are no instances of {game.name!r} to play")
+    for instance, episode in blank_episodes(
+        instances, names, rules=game.rules, episodes=episodes, seed=seed
+    ):
         yield Job(game, instance, episode, seats)
 
 
 def blank_episodes(
-    game: Game,
     instances: Sequence[Instance],
     names: Mapping[str, str],
     *,
+    rules: str,
     episodes: int | None = None,
     seed: int = 0,
 ) -> Iterator[tuple[Instance, Episode]]:
-    """What `make_jobs` plays, without the players."""
-    if not instances and episodes:
-        raise InstanceError(f"there are no instances of {game.name!r} to play")
+    """The planned episodes of one game, in order: the only place where they are counted.
+
+    Args:
+        instances: of one game, at least one if there are episodes.
+        names: the recorded name of each role's player.
+        rules: version of the game's rules.
+        episodes: how many; one per instance if `None`.
+        seed: seed of the run.
+    """
     seen: dict[str, int] = {}
     for number in range(len(instances) if episodes is None else episodes):
         instance = instances[number % len(instances)]
         repeat = seen.get(instance.hash, 0)
         seen[instance.hash] = repeat + 1
-        yield instance, new_episode(game, instance, dict(names), seed=seed, repeat=repeat)
+        yield instance, blank_episode(instance, dict(names), rules=rules, seed=seed, repeat=repeat)
 
 
 def play(
@@ -361,18 +371,6 @@ def play(
     planned = list(make_jobs(game, instances, by_role, names, episodes=episodes, seed=seed))
     if any(player.serial for player in by_role.values()):
         concurrency = 1
-    work = rollout(planned, lambda episode: None, concurrency=concurrency)
-    if _loop_is_running():  # in a notebook: its thread cannot run another one
-        with ThreadPoolExecutor(1) as thread:
-            thread.submit(asyncio.run, work).result()
-    else:
-        asyncio.run(work)
+    with PlayLoop() as loop:
+        loop.run(rollout(planned, lambda episode: None, concurrency=concurrency))
     return [job.episode for job in planned]
-
-
-def _loop_is_running() -> bool:
-    try:
-        asyncio.get_running_loop()
-    except RuntimeError:
-        return False
-    return True

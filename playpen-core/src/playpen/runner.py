@@ -2,92 +2,32 @@
 
 from __future__ import annotations
 
-import asyncio
 import datetime
 import gc
 import math
 import platform
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AsyncExitStack, contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
 import msgspec
 
+from playpen.cast import Cast
 from playpen.episode import Episode
-from playpen.game import Game
 from playpen.instance import Instance
-from playpen.player import NoOptions, Player, parse_spec
-from playpen.plugins import (
-    CORE,
-    get_game,
-    make_named,
-    make_player,
-    registry,
-    resolve_spec,
-)
-from playpen.rollout import NO_LIMITS, Job, Limits, assign, blank_episodes, rollout
+from playpen.player import NoOptions, parse_spec
+from playpen.plugins import CORE, get_game, make_named, registry
+from playpen.rollout import NO_LIMITS, Job, Limits, rollout
 from playpen.scoring import is_uncounted, tokens_of
-from playpen.store import MAX_ATTEMPTS, EpisodeWriter, Run, RunConfig, RunError
-
-
-class Cast(msgspec.Struct):
-    """Who plays: a player for all roles, and players for single roles, by label.
-
-    Each ``-p`` is a player of its own: naming the same spec twice gives two players.
-    """
-
-    everyone: str | None
-    by_role: dict[str, str]
-    specs: dict[str, str]
-
-
-def make_cast(assignments: Sequence[tuple[str | None, str]]) -> Cast:
-    """Label the players of ``-p SPEC`` (role `None`) and ``-p ROLE=SPEC`` assignments.
-
-    Raises:
-        SpecError: a spec is malformed.
-        RunError: a role is given twice, or more than one player is for all roles.
-    """
-    cast = Cast(None, {}, {})
-    for role, text in assignments:
-        spec = str(resolve_spec(text))
-        label, number = spec, 2
-        while label in cast.specs:
-            label, number = f"{spec}#{number}", number + 1
-        cast.specs[label] = spec
-        if role is None:
-            if cast.everyone is not None:
-                raise RunError(
-                    "-p SPEC names the player of all roles and can be given once; "
-                    "use -p ROLE=SPEC for single roles"
-                )
-            cast.everyone = label
-        elif role in cast.by_role:
-            raise RunError(f"the role {role!r} is given to two players")
-        else:
-            cast.by_role[role] = label
-    return cast
-
-
-def assignments_of(cast: Cast, games: Sequence[Game]) -> dict[str, dict[str, str]]:
-    """Per game, the label of the player in each role.
-
-    A role need not be one of every game, but must be one of some game.
-
-    Raises:
-        AssignmentError: a role that no game has, or a role that nobody plays.
-    """
-    everywhere = {role for game in games for role in game.role_names()}
-    result = {}
-    for game in games:
-        mine = {
-            role: label
-            for role, label in cast.by_role.items()
-            if role in game.role_names() or role not in everywhere
-        }
-        result[game.name] = assign(game, cast.everyone, mine)
-    return result
+from playpen.store import (
+    MAX_ATTEMPTS,
+    EpisodeWriter,
+    Run,
+    RunConfig,
+    RunError,
+    planned_episodes,
+)
 
 
 def create_run(
@@ -102,7 +42,6 @@ def create_run(
     split: str | None = None,
     source: str = "",
     command: Sequence[str] = (),
-    players: Mapping[str, Player] | None = None,
     limits: Limits = NO_LIMITS,
     remote: bool = False,
 ) -> Run:
@@ -119,7 +58,6 @@ def create_run(
         split: the split that the instances are of.
         source: the file the instances come from, "" for the pack's own.
         command: the command line, for the record.
-        players: the players by label, if they are made already.
         limits: of every episode.
         remote: an executor will play; so nobody is seated here, and no model loaded.
 
@@ -128,14 +66,12 @@ def create_run(
             nothing was written.
     """
     games = [get_game(name) for name in instances]
-    assignments = assignments_of(cast, games)
-    players = make_players(cast.specs) if players is None else players
+    assignments = cast.assignments(games)
     for game in games:
         if not instances[game.name]:
             raise RunError(f"there are no instances of {game.name!r} to play")
         if not remote:
-            for role, label in assignments[game.name].items():
-                players[label].seat(game, role)  # what is wrong with a player shows here
+            cast.seats(game, assignments[game.name])  # what is wrong with a player shows here
     config = RunConfig(
         created=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         command=list(command),
@@ -149,22 +85,13 @@ def create_run(
         },
         split=split,
         source=source,
-        descriptions={label: player.describe() for label, player in players.items()},
+        descriptions=cast.describe(),
         prompts=dict.fromkeys(instances, "imported" if source else "pack"),
         rules={game.name: game.rules for game in games},
         versions=versions([game.name for game in games]),
         limits=limits,
     )
     return Run.create(path, config, [i for found in instances.values() for i in found])
-
-
-def make_players(specs: Mapping[str, str]) -> dict[str, Player]:
-    """The players of labels and spec strings; models are loaded when first seated.
-
-    Raises:
-        SpecError, PluginError: a spec is wrong, or its extra is not installed.
-    """
-    return {label: make_player(spec) for label, spec in specs.items()}
 
 
 def versions(games: Sequence[str] = ()) -> dict[str, str]:
@@ -191,6 +118,14 @@ class PlayCounts(msgspec.Struct):
     uncounted: int = 0
     exhausted: bool = False
 
+    def count(self, episode: Episode) -> None:
+        """Count an episode that ended."""
+        if episode.failure is None:
+            self.finished += 1
+            self.remaining -= 1
+        else:
+            self.failed += 1
+
     def spend(self, episode: Episode) -> None:
         """Count what an episode took."""
         self.tokens += tokens_of(episode)
@@ -201,11 +136,11 @@ class PlayCounts(msgspec.Struct):
         return budget is not None and (self.tokens >= budget or self.uncounted > 0)
 
 
-def uncounted(tally: PlayCounts) -> str:
+def uncounted(counts: PlayCounts) -> str:
     """What to tell people whose budget cannot be kept."""
     return (
         f"Stopped: --max-tokens-total cannot be kept, as the server did not say how many tokens "
-        f"{tally.uncounted} of the replies took."
+        f"{counts.uncounted} of the replies took."
     )
 
 
@@ -245,9 +180,7 @@ class RemainingEpisodes:
         """
         self._config = run.config
         self._progress = run.progress()
-        self._instances: dict[str, list[tuple[int, Instance]]] = {}
-        for number, instance in enumerate(run.instances()):
-            self._instances.setdefault(instance.game, []).append((number, instance))
+        self._instances = list(run.instances())
         self.count = sum(self._config.episodes.values())
         self.given_up = 0
         self._most = most_attempts
@@ -263,19 +196,11 @@ class RemainingEpisodes:
     def _units(self) -> Iterator[Unit]:
         """All units without a finished episode."""
         done, failed = self._progress.done, self._progress.failed
-        for name, names in self._config.assignments.items():
-            numbered = self._instances.get(name, [])
-            planned = blank_episodes(
-                get_game(name),
-                [instance for _, instance in numbered],
-                names,
-                episodes=self._config.episodes[name],
-                seed=self._config.seed,
-            )
-            for place, (instance, episode) in enumerate(planned):
-                if episode.key not in done:
-                    episode.attempts = failed.get(episode.key, 0) + 1
-                    yield Unit(numbered[place % len(numbered)][0], instance, episode)
+        rules = {name: get_game(name).rules for name in self._config.assignments}
+        for number, instance, episode in planned_episodes(self._config, self._instances, rules):
+            if episode.key not in done:
+                episode.attempts = failed.get(episode.key, 0) + 1
+                yield Unit(number, instance, episode)
 
 
 class Executor:
@@ -330,13 +255,11 @@ def make_executor(text: str) -> Executor:
 class SeatedGames:
     """The games and seated players of a run, in the process where episodes are played."""
 
-    def __init__(self, config: RunConfig, players: Mapping[str, Player]) -> None:
+    def __init__(self, config: RunConfig, cast: Cast) -> None:
         self._games = {name: get_game(name) for name in config.assignments}
         self._seats = {
-            name: {
-                role: players[label].seat(self._games[name], role) for role, label in names.items()
-            }
-            for name, names in config.assignments.items()
+            name: cast.seats(self._games[name], labels)
+            for name, labels in config.assignments.items()
         }
 
     def job(self, instance: Instance, episode: Episode) -> Job:
@@ -347,11 +270,11 @@ class SeatedGames:
 
 def play_run(
     run: Run,
+    cast: Cast | None = None,
     *,
     planned: Callable[[int], None] = lambda count: None,
     finished: Callable[[Episode], None] = lambda episode: None,
     concurrency: int | None = None,
-    players: Mapping[str, Player] | None = None,
     max_tokens: int | None = None,
     executor: Executor | None = None,
     once_more: bool = False,
@@ -360,10 +283,10 @@ def play_run(
 
     Args:
         run: the run, which no other process plays into.
+        cast: who plays, and is the caller's to close; made for this call if `None`.
         planned: told how many episodes are about to be played.
         finished: told about every episode after its line is written.
         concurrency: replaces the run's own.
-        players: the players by label, if they are made already; they are closed at the end.
         max_tokens: once the players have used so many, in all sittings and failed attempts
             together, no further episode is begun; those in flight are finished.  Nor is any
             begun once a reply came whose tokens nobody has counted: it could go on for ever.
@@ -374,60 +297,95 @@ def play_run(
         RunError: the directory is damaged, or another process is playing into it.
         KeyboardInterrupt: after the episodes that had ended were written; resume plays the rest.
     """
-    players = make_players(run.config.players) if players is None else players
+    if cast is None:
+        with Cast(run.config.players) as cast:
+            return play_run(
+                run,
+                cast,
+                planned=planned,
+                finished=finished,
+                concurrency=concurrency,
+                max_tokens=max_tokens,
+                executor=executor,
+                once_more=once_more,
+            )
     hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
-        missing = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
-        tally = PlayCounts(remaining=missing.count, given_up=missing.given_up)
-        if max_tokens is not None:
-            for episode in run.episodes(failed=True):
-                tally.spend(episode)
-            tally.exhausted = bool(missing.count) and tally.over(max_tokens)
-        planned(0 if tally.exhausted else missing.count)
-        limit = concurrency or run.config.concurrency
-        if any(player.serial for player in players.values()):
-            limit = 1
-
-        observed = bool(hook.playpen_episode_finished.get_hookimpls())
-
-        def record(episode: Episode) -> None:
-            writer.append(episode)
-            if max_tokens is not None:
-                tally.spend(episode)
-            if episode.failure is None:
-                tally.finished += 1
-                tally.remaining -= 1
-            else:
-                tally.failed += 1
-            if observed:
-                hook.playpen_episode_finished(run=run, episode=episode)
-            finished(episode)
-
-        def affordable() -> Iterator[Unit]:
-            for unit in missing:
-                if tally.over(max_tokens):
-                    tally.exhausted = True
-                    return
-                yield unit
-
-        async def sitting() -> None:
-            async with AsyncExitStack() as stack:
-                for player in players.values():
-                    stack.push_async_callback(player.close)
-                games = SeatedGames(run.config, players)
-                jobs = (games.job(unit.instance, unit.episode) for unit in affordable())
-                await rollout(jobs, record, concurrency=limit, limits=run.config.limits)
-
+        remaining = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
+        counts = _counts_so_far(run, remaining, max_tokens)
+        to_play = 0 if counts.exhausted else remaining.count
+        planned(to_play)
+        limit = 1 if cast.serial else concurrency or run.config.concurrency
+        record = _recorder(run, writer, counts, finished, budgeted=max_tokens is not None)
+        units = _affordable(remaining, counts, max_tokens)
         hook.playpen_run_started(run=run)
         try:
             with _rare_collections():
-                if executor is None:
-                    asyncio.run(sitting())
-                else:
-                    executor.play(run, affordable(), record, concurrency=limit)
+                if executor is not None:
+                    executor.play(run, units, record, concurrency=limit)
+                elif to_play:
+                    _play_here(run, cast, units, record, limit)
         finally:
-            hook.playpen_run_finished(run=run, completed=tally.remaining + tally.given_up == 0)
-    return tally
+            hook.playpen_run_finished(run=run, completed=counts.remaining + counts.given_up == 0)
+    return counts
+
+
+def _counts_so_far(run: Run, remaining: RemainingEpisodes, max_tokens: int | None) -> PlayCounts:
+    """What is left to play, and what was used of a budget."""
+    counts = PlayCounts(remaining=remaining.count, given_up=remaining.given_up)
+    if max_tokens is not None:
+        for episode in run.episodes(failed=True):
+            counts.spend(episode)
+        counts.exhausted = bool(remaining.count) and counts.over(max_tokens)
+    return counts
+
+
+def _affordable(
+    units: Iterable[Unit], counts: PlayCounts, max_tokens: int | None
+) -> Iterator[Unit]:
+    """Units until the budget is used up."""
+    for unit in units:
+        if counts.over(max_tokens):
+            counts.exhausted = True
+            return
+        yield unit
+
+
+def _recorder(
+    run: Run,
+    writer: EpisodeWriter,
+    counts: PlayCounts,
+    finished: Callable[[Episode], None],
+    *,
+    budgeted: bool,
+) -> Callable[[Episode], None]:
+    """Writes an episode, counts it, and tells everybody who wants to know."""
+    hook = registry().manager.hook
+    observed = bool(hook.playpen_episode_finished.get_hookimpls())
+
+    def record(episode: Episode) -> None:
+        writer.append(episode)
+        if budgeted:
+            counts.spend(episode)
+        counts.count(episode)
+        if observed:
+            hook.playpen_episode_finished(run=run, episode=episode)
+        finished(episode)
+
+    return record
+
+
+def _play_here(
+    run: Run,
+    cast: Cast,
+    units: Iterator[Unit],
+    record: Callable[[Episode], None],
+    concurrency: int,
+) -> None:
+    """Play units in this process."""
+    games = SeatedGames(run.config, cast)
+    jobs = (games.job(unit.instance, unit.episode) for unit in units)
+    cast.loop.run(rollout(jobs, record, concurrency=concurrency, limits=run.config.limits))
 
 
 @contextmanager

@@ -18,7 +18,7 @@ import msgspec
 from playpen.episode import Episode, Key, identity
 from playpen.errors import PlaypenError
 from playpen.instance import Experiment, Instance, content_hash
-from playpen.rollout import NO_LIMITS, Limits
+from playpen.rollout import NO_LIMITS, Limits, blank_episodes
 
 FORMAT = "playpen-run/1"
 MAX_ATTEMPTS = 3
@@ -60,6 +60,37 @@ class RunConfig(msgspec.Struct, kw_only=True):
     versions: dict[str, str] = {}
     limits: Limits = NO_LIMITS
     instances: str = ""
+
+
+def planned_episodes(
+    config: RunConfig, instances: Iterable[Instance], rules: Mapping[str, str]
+) -> Iterator[tuple[int, Instance, Episode]]:
+    """Everything that a run plans to play, in order.
+
+    Args:
+        config: of the run.
+        instances: of the run, in order.
+        rules: per game, the version of the rules to write down.
+
+    Yields:
+        The number of the instance in the run, the instance, and the empty record.
+    """
+    by_game: dict[str, list[tuple[int, Instance]]] = {}
+    for number, instance in enumerate(instances):
+        by_game.setdefault(instance.game, []).append((number, instance))
+    for game, names in config.assignments.items():
+        numbered = by_game.get(game)
+        if numbered is None:
+            continue
+        planned = blank_episodes(
+            [instance for _, instance in numbered],
+            names,
+            rules=rules.get(game, ""),
+            episodes=config.episodes.get(game, 0),
+            seed=config.seed,
+        )
+        for place, (instance, episode) in enumerate(planned):
+            yield numbered[place % len(numbered)][0], instance, episode
 
 
 class _Format(msgspec.Struct):

@@ -17,12 +17,13 @@ import transformers
 from rich.console import Console
 from rich.text import Text
 
+from playpen.cast import make_cast
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
-from playpen.runner import create_run, make_cast, play_run
+from playpen.runner import create_run, play_run
 from playpen.store import Run
 from playpen.terminal.tables import PlayProgress, plain_table
 from playpen.terminal.transcript import transcript
@@ -158,10 +159,10 @@ def _play(
     roles = get_game(GAME).role_names()
     specs = {role: f"hf:{held[role]}?batch_size=128" if role in held else ORACLE for role in roles}
     together = len(set(specs.values())) == 1
-    cast = make_cast([(None, specs[roles[0]])] if together else list(specs.items()))
-    run = create_run(folder, {GAME: list(instances)}, cast, seed=seed, concurrency=256)
-    with PlayProgress(console) as progress:
-        play_run(run, planned=progress.planned, finished=progress.finished)
+    with make_cast([(None, specs[roles[0]])] if together else list(specs.items())) as cast:
+        run = create_run(folder, {GAME: list(instances)}, cast, seed=seed, concurrency=256)
+        with PlayProgress(console) as progress:
+            play_run(run, cast, planned=progress.planned, finished=progress.finished)
     return in_order(run, instances)
 
 

@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import sys
-from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
-from playpen.cli.evaluate import play_evaluation_run
 from playpen.cli.names import GameList, PlayerAssignment
 from playpen.cli.output import write_output
-from playpen.cli.play import choose_instances, in_flight
+from playpen.cli.playing import choose_instances, in_flight, play_evaluation_run
 from playpen.instance import SPLITS
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Mapping, Sequence
 
-    from playpen.crossplay import Cell, Seats
-    from playpen.game import Game
+    from playpen.cast import Cast
+    from playpen.crossplay import Matrices, Seats
+    from playpen.instance import Instance
     from playpen.store import Run
 
 
@@ -62,98 +60,130 @@ def crossplay(
     \b
     playpen crossplay -p hf:a -p hf:b -p openai:c --games taboo,referencegame -o cross
     """
-    from rich.console import Console
-
     from playpen.cli.extras import needs_report
-    from playpen.escape import escape
 
     with needs_report("cross-play"):
         import matplotlib  # noqa: F401
 
-        from playpen.crossplay import cast_of, cells, seatings
-        from playpen.evaluation import evaluation_run
-        from playpen.terminal.matrix import draw_matrices, letter, matrix_table
-    specs = []
-    for role, spec in players:
-        if role is not None:
-            raise click.UsageError(f"-p {role}={spec}: everybody plays every role; write -p {spec}")
-        specs.append(spec)
-    if len(specs) < 2:
-        raise click.UsageError("name at least two players: -p SPEC -p SPEC")
-    rules = {name: get_game(name) for name in games}
+        from playpen.crossplay import cells, everybody
+    specs = _specs(players)
     instances = {name: choose_instances(name, split, (), None)[:count] for name in games}
-    runs: dict[tuple[str, Seats], Run] = {}
-    with _all_loaded(specs, list(rules.values())):
-        for name, game in rules.items():
-            for seats in seatings(len(specs), len(game.role_names())):
-                who = "-".join(letter(seat) for seat in seats)
-                runs[name, seats] = evaluation_run(
-                    output / "runs" / f"{name}-{who}",
-                    {name: instances[name]},
-                    cast_of(specs, game.role_names(), seats),
-                    repeats=repeats,
-                    seed=seed,
-                    concurrency=concurrency,
-                    split=split,
-                    command=sys.argv[1:],
-                )
-                play_evaluation_run(runs[name, seats], concurrency)
-    found = cells(runs, seed=seed)
-    roles = {name: game.role_names() for name, game in rules.items()}
-    if "" in found:  # the averages
-        roles[""] = tuple(f"role {n}" for n in range(1, len(next(iter(roles.values()))) + 1))
-    titles = {name: name or "all games" for name in found}
-    document = json.dumps(_document(specs, found, titles), indent=2) + "\n"
-    write_output(output / "crossplay.json", document.encode())
-    pairs = {titles[n]: (roles[n], found[n]) for n in found if len(roles[n]) == 2}
-    if pairs:
-        draw_matrices(pairs, specs, output / "crossplay.svg")
+    with everybody(specs) as cast:
+        runs = _play_all(
+            output / "runs", cast, instances, repeats=repeats, seed=seed, concurrency=concurrency,
+            split=split,
+        )  # fmt: skip
+    matrices = cells(runs, seed=seed)
+    roles = {name: get_game(name).role_names() for name in games}
+    if "" in matrices:  # the averages
+        roles[""] = tuple(f"role {n}" for n in range(1, len(roles[games[0]]) + 1))
+    titles = {name: name or "all games" for name in matrices}
+    document = json.dumps(_document(specs, matrices, titles), indent=2) + "\n"
+    drawn = _write(output, document, specs, matrices, roles, titles)
     if as_json:
         click.echo(document, nl=False)
         return
-    console = Console()
-    for number, spec in enumerate(specs):
-        click.echo(escape(f"{letter(number)} = {spec}", one_line=True))
-    for name, matrix in found.items():
-        console.print()
-        console.print(matrix_table(titles[name], roles[name], matrix))
-    click.echo(f"\nWritten to {output / 'crossplay.json'}" + " and crossplay.svg" * bool(pairs))
-    if not all(cell.coverage.complete for matrix in found.values() for cell in matrix.values()):
+    _show(specs, matrices, roles, titles)
+    click.echo(f"\nWritten to {output / 'crossplay.json'}" + " and crossplay.svg" * drawn)
+    if not all(cell.coverage.complete for matrix in matrices.values() for cell in matrix.values()):
         click.echo(
             "Some episodes failed (*).  The same command tries what was not given up.", err=True
         )
         raise SystemExit(1)
 
 
-@contextmanager
-def _all_loaded(specs: Sequence[str], games: Sequence[Game]) -> Iterator[None]:
-    """Keep every player's model loaded from one pairing to the next."""
-    from playpen.runner import make_cast, make_players
+def _specs(players: Sequence[tuple[str | None, str]]) -> list[str]:
+    """Who takes part.
 
-    players = [
-        player
-        for spec in specs
-        for player in make_players(make_cast([(None, spec)]).specs).values()
-    ]
-    try:
-        for player in players:
-            for game in games:
-                for role in game.role_names():
-                    player.seat(game, role)
-        yield
-    finally:
+    Raises:
+        UsageError: a role is named, or there are fewer than two.
+    """
+    for role, spec in players:
+        if role is not None:
+            raise click.UsageError(f"-p {role}={spec}: everybody plays every role; write -p {spec}")
+    if len(players) < 2:
+        raise click.UsageError("name at least two players: -p SPEC -p SPEC")
+    return [spec for _, spec in players]
 
-        async def close() -> None:
-            for player in players:
-                await player.close()
 
-        asyncio.run(close())
+def _play_all(
+    folder: Path,
+    cast: Cast,
+    instances: Mapping[str, Sequence[Instance]],
+    *,
+    repeats: int,
+    seed: int,
+    concurrency: int,
+    split: str,
+) -> dict[tuple[str, Seats], Run]:
+    """Play what is missing of every pairing, each in a run of its own."""
+    from playpen.crossplay import cast_of, seatings
+    from playpen.evaluation import evaluation_run
+    from playpen.terminal.matrix import letter
+
+    rules = {name: get_game(name) for name in instances}
+    for game in rules.values():  # what is wrong with a player shows before anything is played
+        for label in cast.specs:
+            cast.seats(game, dict.fromkeys(game.role_names(), label))
+    runs: dict[tuple[str, Seats], Run] = {}
+    for name, game in rules.items():
+        for seats in seatings(len(cast.specs), len(game.role_names())):
+            who = "-".join(letter(seat) for seat in seats)
+            pairing = cast_of(cast, game.role_names(), seats)
+            run = evaluation_run(
+                folder / f"{name}-{who}", {name: instances[name]}, pairing, repeats=repeats,
+                seed=seed, concurrency=concurrency, split=split, command=sys.argv[1:],
+            )  # fmt: skip
+            play_evaluation_run(run, pairing, concurrency)
+            runs[name, seats] = run
+    return runs
+
+
+def _write(
+    output: Path,
+    document: str,
+    specs: Sequence[str],
+    matrices: Matrices,
+    roles: Mapping[str, Sequence[str]],
+    titles: Mapping[str, str],
+) -> bool:
+    """Write ``crossplay.json``, and ``crossplay.svg`` if a game has two roles."""
+    from playpen.terminal.matrix import draw_matrices
+
+    write_output(output / "crossplay.json", document.encode())
+    pairs = {
+        titles[name]: (roles[name], matrix)
+        for name, matrix in matrices.items()
+        if len(roles[name]) == 2
+    }
+    if pairs:
+        draw_matrices(pairs, specs, output / "crossplay.svg")
+    return bool(pairs)
+
+
+def _show(
+    specs: Sequence[str],
+    matrices: Matrices,
+    roles: Mapping[str, Sequence[str]],
+    titles: Mapping[str, str],
+) -> None:
+    from rich.console import Console
+
+    from playpen.escape import escape
+    from playpen.terminal.matrix import letter, matrix_table
+
+    console = Console()
+    for number, spec in enumerate(specs):
+        click.echo(escape(f"{letter(number)} = {spec}", one_line=True))
+    for name, matrix in matrices.items():
+        console.print()
+        console.print(matrix_table(titles[name], roles[name], matrix))
 
 
 def _document(
     specs: Sequence[str],
-    found: dict[str, dict[Seats, Cell]],
-    titles: dict[str, str],
+    matrices: Matrices,
+    titles: Mapping[str, str],
 ) -> dict[str, object]:
     from playpen.evaluation import as_document
     from playpen.terminal.matrix import letter
@@ -165,6 +195,6 @@ def _document(
                 {"players": [letter(seat) for seat in seats], **as_document(cell)}
                 for seats, cell in matrix.items()
             ]
-            for name, matrix in found.items()
+            for name, matrix in matrices.items()
         },
     }

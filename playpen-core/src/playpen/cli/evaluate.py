@@ -12,24 +12,23 @@ import click
 from click.core import ParameterSource
 
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
-from playpen.cli.play import (
+from playpen.cli.playing import (
     budget,
     choose_instances,
     executed,
     in_flight,
-    play_with_bar,
-    tell_failures,
-    tell_given_up,
+    play_evaluation_run,
 )
 from playpen.instance import SPLITS
 from playpen.plugins import registry
 
 if TYPE_CHECKING:
+    from playpen.cast import Cast
     from playpen.episode import Episode
     from playpen.evaluation import Evaluation
     from playpen.instance import Instance
+    from playpen.interop.clemcore.layout import Places
     from playpen.interop.clemcore.tables import Scored
-    from playpen.runner import Cast, Executor
     from playpen.store import Run
 
 SUITES = ("clembench-2.0", "static-1.0")
@@ -104,83 +103,113 @@ def evaluate(
     playpen eval openai:gpt-4o-mini --games taboo,wordle --repeats 4
     playpen eval runs/imported-clem runs/imported-static --strict
     """
-    from rich.console import Console
-
     from playpen.cli.extras import needs_report
-    from playpen.escape import escape
-    from playpen.interop.clemcore.layout import Places, model_folder, safe_name
-    from playpen.interop.clemcore.tables import scored
+    from playpen.interop.clemcore.layout import model_folder, safe_name
 
     with needs_report("evaluating"):
         from playpen.evaluation import evaluate as score
-        from playpen.terminal.panels import evaluation_tables
     recorded = _recorded(what)
     if recorded is not None:
         _refuse_given(
             "suites", "names", "others", "split", "source", "repeats", "max_tokens", "executor"
         )
         runs = recorded
-        labels = list(dict.fromkeys(label for run in runs for label in run.config.players))
-        name = name or model_folder(labels)
+        name = name or model_folder(
+            list(dict.fromkeys(label for run in runs for label in run.config.players))
+        )
         folder = output or HOME / safe_name(name)
     else:
         if suites and names:
             raise click.UsageError("choose games by --suite or by --games")
         chosen = _suites(suites or SUITES, names)
-        cast = _cast(what[0], others)
-        name = name or safe_name(next(iter(cast.specs.values()))).replace(":", "-")
-        folder = output or HOME / safe_name(name)
-        if (folder / "run.json").exists():
-            raise click.UsageError(f"{folder} is a run; choose another directory with -o")
-        if seen is None and unseen is None:
-            seen = _trained_on(cast)
-        instances = {
-            suite: {game: choose_instances(game, split, (), source) for game in games}
-            for suite, games in chosen.items()
-        }
-        runs = _play(
-            folder, instances, cast, repeats=repeats, seed=seed, concurrency=concurrency,
-            split=None if source else split, source=source or "", max_tokens=max_tokens,
-            executor=executor,
-        )  # fmt: skip
-    places: dict[Path, Places] = {}
-    rows: list[Scored] = []
+        with _cast(what[0], others) as cast:
+            name = name or safe_name(next(iter(cast.specs.values()))).replace(":", "-")
+            folder = output or HOME / safe_name(name)
+            if (folder / "run.json").exists():
+                raise click.UsageError(f"{folder} is a run; choose another directory with -o")
+            if seen is None and unseen is None:
+                seen = _trained_on(cast)
+            instances = {
+                suite: {game: choose_instances(game, split, (), source) for game in games}
+                for suite, games in chosen.items()
+            }
+            runs = _play(
+                folder, instances, cast, repeats=repeats, seed=seed, concurrency=concurrency,
+                split=None if source else split, source=source or "", max_tokens=max_tokens,
+                executor=executor,
+            )  # fmt: skip
+    rows = _Rows(name)
+    evaluation = score(runs, seen=seen, unseen=unseen, seed=seed, judged=rows.add)
+    if strict:
+        _refuse_incomplete(evaluation)
+    file = _write(folder, name, evaluation, rows.scored, std=std)
+    if as_json:
+        click.echo(file.read_text(encoding="utf-8"), nl=False)
+    else:
+        _show(evaluation, file, runs[-1])
+    if not evaluation.coverage.complete:
+        click.echo("The scores are not complete: see the games marked *.", err=True)
+        if recorded is None:
+            raise SystemExit(1)
 
-    def judged(run: Run, episode: Episode, scores: Mapping[str, object] | None) -> None:
-        if run.path not in places:  # not sooner: what is wrong with a run is told first
-            places[run.path] = Places(run, name)
-        placed = places[run.path].place(episode)
+
+class _Rows:
+    """The rows of ``raw.csv``: every judged episode in its place of clemcore's tree.
+
+    Attributes:
+        scored: the rows so far.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.scored: list[Scored] = []
+        self._name = name
+        self._places: dict[Path, Places] = {}
+
+    def add(self, run: Run, episode: Episode, scores: Mapping[str, object] | None) -> None:
+        """Add an episode that counts."""
+        from playpen.interop.clemcore.layout import Places
+        from playpen.interop.clemcore.tables import scored
+
+        if run.path not in self._places:  # not sooner: what is wrong with a run is told first
+            self._places[run.path] = Places(run, self._name)
+        placed = self._places[run.path].place(episode)
         if placed is not None and scores is not None:
-            rows.append(scored(placed, scores))
+            self.scored.append(scored(placed, scores))
 
-    found = score(runs, seen=seen, unseen=unseen, seed=seed, judged=judged)
-    complete = found.coverage.complete
-    if strict and not complete:
-        lines = [
-            f"  {game}: {result.coverage.in_words()}"
-            for game, result in found.games.items()
-            if not result.coverage.complete
-        ]
+
+def _refuse_incomplete(evaluation: Evaluation) -> None:
+    """Give no score of what is not complete.
+
+    Raises:
+        SystemExit: it is not; says what is missing of which game.
+    """
+    from playpen.escape import escape
+
+    lines = [
+        f"  {game}: {result.coverage.in_words()}"
+        for game, result in evaluation.games.items()
+        if not result.coverage.complete
+    ]
+    if lines:
         click.echo(
             escape("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
         raise SystemExit(1)
-    file = _write(folder, name, found, rows, std=std)
-    if as_json:
-        click.echo(file.read_text(encoding="utf-8"), nl=False)
-    else:
-        console = Console()
-        console.print(evaluation_tables(found))
-        for label, count in found.tokens.items():
-            click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
-        if found.seconds:
-            click.echo(f"Played in {found.seconds:.1f} s")
-        click.echo(f"Written to {file}")
-        click.echo(f"Read an episode with: playpen transcript {shlex.quote(str(runs[-1].path))} 1")
-    if not complete:
-        click.echo("The scores are not complete: see the games marked *.", err=True)
-        if recorded is None:
-            raise SystemExit(1)
+
+
+def _show(evaluation: Evaluation, file: Path, run: Run) -> None:
+    from rich.console import Console
+
+    from playpen.escape import escape
+    from playpen.terminal.panels import evaluation_tables
+
+    Console().print(evaluation_tables(evaluation))
+    for label, count in evaluation.tokens.items():
+        click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
+    if evaluation.seconds:
+        click.echo(f"Played in {evaluation.seconds:.1f} s")
+    click.echo(f"Written to {file}")
+    click.echo(f"Read an episode with: playpen transcript {shlex.quote(str(run.path))} 1")
 
 
 def _recorded(what: Sequence[str]) -> list[Run] | None:
@@ -191,11 +220,11 @@ def _recorded(what: Sequence[str]) -> list[Run] | None:
     """
     from playpen.store import Run, run_directories
 
-    found = [run_directories(Path(text)) for text in what]
-    if all(found):
-        return [Run.open(path) for paths in found for path in paths]
+    directories = [run_directories(Path(text)) for text in what]
+    if all(directories):
+        return [Run.open(path) for paths in directories for path in paths]
     if len(what) > 1:
-        wrong = what[found.index([])]
+        wrong = what[directories.index([])]
         raise click.UsageError(
             f"{wrong!r} is not a run directory; name one player, or any number of runs"
         )
@@ -234,7 +263,7 @@ def _suites(suites: Sequence[str], names: list[str] | None) -> dict[str, list[st
 
 
 def _cast(player: str, others: Sequence[tuple[str | None, str]]) -> Cast:
-    from playpen.runner import make_cast
+    from playpen.cast import make_cast
 
     for role, spec in others:
         if role is None:
@@ -278,9 +307,10 @@ def _play(
         run = evaluation_run(
             folder / "runs" / suite, of_suite, cast, repeats=repeats, seed=seed,
             concurrency=concurrency, split=split, source=source, command=sys.argv[1:],
+            remote=remote is not None,
         )  # fmt: skip
         runs.append(run)
-        max_tokens = play_evaluation_run(run, concurrency, max_tokens, remote)
+        max_tokens = play_evaluation_run(run, cast, concurrency, max_tokens, remote)
         if max_tokens == 0:
             click.echo(
                 "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",
@@ -290,49 +320,20 @@ def _play(
     return runs
 
 
-def play_evaluation_run(
-    run: Run,
-    concurrency: int,
-    max_tokens: int | None = None,
-    executor: Executor | None = None,
-) -> int | None:
-    """Play what is missing of a run with a bar; what is left of the budget.
-
-    Raises:
-        SystemExit: it was interrupted.
-    """
-    from playpen.runner import make_players, uncounted
-
-    tally = play_with_bar(
-        run,
-        make_players(run.config.players),
-        again=f"The same command goes on: {shlex.join(['playpen', *sys.argv[1:]])}",
-        concurrency=concurrency,
-        max_tokens=max_tokens,
-        executor=executor,
-    )
-    if tally.failed or tally.given_up:
-        tell_failures(run)
-    if tally.given_up:
-        tell_given_up(run, tally)
-    if max_tokens is None:
-        return None
-    if tally.exhausted and tally.uncounted:
-        click.echo(f"{uncounted(tally)}  The same command without one goes on", err=True)
-        raise SystemExit(1)
-    return 0 if tally.exhausted else max(max_tokens - tally.tokens, 1)
-
-
 def _write(
-    folder: Path, name: str, found: Evaluation, rows: Sequence[Scored], *, std: bool
+    folder: Path, name: str, evaluation: Evaluation, rows: Sequence[Scored], *, std: bool
 ) -> Path:
     """Write ``<name>.val.json``, and ``raw.csv`` and ``results.csv`` for each kind of games."""
     from playpen.evaluation import CLEMSCORE, STATSCORE, as_document
     from playpen.interop.clemcore.tables import write_tables, write_val
 
     for key, kind in ((CLEMSCORE, "clem"), (STATSCORE, "static")):
-        if key in found.panels:
-            games = set(found.panels[key].games)
+        if key in evaluation.panels:
+            games = set(evaluation.panels[key].games)
             write_tables([row for row in rows if row.game in games], folder / kind, std=std)
-    scores = {key: found.panels[key].score for key in (CLEMSCORE, STATSCORE) if key in found.panels}
-    return write_val(folder, name, scores, evaluation=as_document(found))
+    scores = {
+        key: evaluation.panels[key].score
+        for key in (CLEMSCORE, STATSCORE)
+        if key in evaluation.panels
+    }
+    return write_val(folder, name, scores, evaluation=as_document(evaluation))

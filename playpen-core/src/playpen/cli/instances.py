@@ -99,7 +99,7 @@ def hashes(games: tuple[str, ...], split: str, source: str | None, output: Path)
     It names instances without giving them away.  `playpen train` refuses what is in a list that
     playpen.toml registers ([held_out] files = ["FILE"]) or a configuration names (games.held_out).
     """
-    from playpen.cli.play import choose_instances
+    from playpen.cli.playing import choose_instances
     from playpen.plugins import registry
     from playpen.training.contamination import hash_list, mark_of
 

@@ -14,33 +14,24 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
-from playpen.cli.names import PlayerAssignment, complete_executors, complete_games
+from playpen.cli.names import PlayerAssignment, complete_games
+from playpen.cli.playing import (
+    budget,
+    choose_instances,
+    executed,
+    in_flight,
+    play_with_bar,
+    tell_failures,
+    tell_given_up,
+)
 from playpen.instance import SPLITS
-from playpen.plugins import get_game, registry
+from playpen.plugins import registry
 
 if TYPE_CHECKING:
+    from playpen.cast import Cast
     from playpen.instance import Instance
-    from playpen.player import Player
     from playpen.runner import Executor, PlayCounts
     from playpen.store import Run
-
-
-budget = click.option(
-    "--max-tokens-total", "max_tokens", type=click.IntRange(min=1),
-    help="Begin no further episode once the run's players have used so many tokens.",
-)  # fmt: skip
-
-
-in_flight = click.option(
-    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
-    help="Episodes in flight.",
-)  # fmt: skip
-
-
-executed = click.option(
-    "--executor", metavar="SPEC", shell_complete=complete_executors,
-    help="Who plays, if not this process: ray:?workers=2 (see `playpen list executors`).",
-)  # fmt: skip
 
 
 @click.command()
@@ -113,8 +104,9 @@ def play(
     playpen play taboo wordle -p hf:HuggingFaceTB/SmolLM2-135M-Instruct -n 20
     playpen play taboo -p describer=program:oracle -p guesser=human: -n 1
     """
+    from playpen.cast import make_cast
     from playpen.rollout import Limits
-    from playpen.runner import create_run, make_cast, make_executor, make_players
+    from playpen.runner import create_run, make_executor
 
     given = click.get_current_context().get_parameter_source("split")
     if source and given is ParameterSource.COMMANDLINE:
@@ -123,25 +115,23 @@ def play(
     chosen = {name: choose_instances(name, split, levels, source) for name in names}
     if selection is not None:
         chosen = _selected(selection, chosen)
-    cast = make_cast(players)
-    made = make_players(cast.specs)
-    remote = None if executor is None else make_executor(executor)
-    with _new_directory(games) if output is None else contextlib.nullcontext(output) as folder:
-        run = create_run(
-            folder,
-            chosen,
-            cast,
-            episodes=episodes,
-            seed=seed,
-            concurrency=concurrency,
-            split=None if source else split,
-            source=source or "",
-            command=sys.argv[1:],
-            players=made,
-            limits=Limits(reply_seconds, episode_replies, episode_tokens),
-            remote=remote is not None,
-        )
-    _play_on(run, made, max_tokens=max_tokens, executor=remote)
+    with make_cast(players) as cast:
+        remote = None if executor is None else make_executor(executor)
+        with _new_directory(games) if output is None else contextlib.nullcontext(output) as folder:
+            run = create_run(
+                folder,
+                chosen,
+                cast,
+                episodes=episodes,
+                seed=seed,
+                concurrency=concurrency,
+                split=None if source else split,
+                source=source or "",
+                command=sys.argv[1:],
+                limits=Limits(reply_seconds, episode_replies, episode_tokens),
+                remote=remote is not None,
+            )
+        _play_on(run, cast, max_tokens=max_tokens, executor=remote)
 
 
 @contextlib.contextmanager
@@ -191,22 +181,22 @@ def resume(
     once_more: bool,
 ) -> None:
     """Play what is missing of a RUN, failed episodes included."""
-    from playpen.runner import make_executor, make_players
+    from playpen.cast import Cast
+    from playpen.runner import make_executor
     from playpen.store import Run
 
     opened = Run.open(run)
     if repair:
         _repair(opened)
-    players = make_players(opened.config.players)
-    remote = None if executor is None else make_executor(executor)
-    _play_on(
-        opened,
-        players,
-        concurrency=concurrency,
-        max_tokens=max_tokens,
-        executor=remote,
-        once_more=once_more,
-    )
+    with Cast(opened.config.players) as cast:
+        _play_on(
+            opened,
+            cast,
+            concurrency=concurrency,
+            max_tokens=max_tokens,
+            executor=None if executor is None else make_executor(executor),
+            once_more=once_more,
+        )
 
 
 def _repair(run: Run) -> None:
@@ -230,105 +220,9 @@ def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, l
     return {name: found for name, found in kept.items() if found}
 
 
-def choose_instances(
-    name: str, split: str, levels: tuple[str, ...], source: str | None
-) -> list[Instance]:
-    """The instances that the options ask for."""
-    from playpen.instance import InstanceError
-    from playpen.instance_sets import READY_SEED, parse_instances, ready_instances
-    from playpen.interop.clembench import find_instances
-    from playpen.player import did_you_mean
-
-    game = get_game(name)
-    found = find_instances(source, game) if source else ready_instances(game, split)
-    if not levels:
-        return found
-    chosen = []
-    for level in levels:
-        of_level = [i for i in found if i.experiment.name == level]
-        if not of_level and not source and level in game.levels():
-            document = game.generate(split, seed=READY_SEED, level=level)
-            of_level = parse_instances(document, game, source=f"{name} ({level})", split=split)
-        if not of_level:
-            known = dict.fromkeys(i.experiment.name for i in found)
-            if not source:
-                known |= dict.fromkeys(game.levels())
-            raise InstanceError(
-                f"{source or repr(name)} has no level {level!r}{did_you_mean(level, known)} "
-                f"Levels: {', '.join(known)}."
-            )
-        chosen += of_level
-    return chosen
-
-
-def play_with_bar(
-    run: Run,
-    players: dict[str, Player],
-    *,
-    again: str,
-    concurrency: int | None = None,
-    max_tokens: int | None = None,
-    executor: Executor | None = None,
-    once_more: bool = False,
-) -> PlayCounts:
-    """Play what is missing of a run with a live bar.
-
-    Raises:
-        SystemExit: it was interrupted; `again` has told how to go on.
-    """
-    from rich.console import Console
-
-    from playpen.runner import play_run
-    from playpen.terminal.tables import PlayProgress
-
-    # A bar that is drawn again and again would wipe out what a person types.
-    typed = any(player.serial for player in players.values())
-    try:
-        with PlayProgress(Console(stderr=True), shown=not typed) as progress:
-            return play_run(
-                run,
-                planned=progress.planned,
-                finished=progress.finished,
-                concurrency=concurrency,
-                players=players,
-                max_tokens=max_tokens,
-                executor=executor,
-                once_more=once_more,
-            )
-    except KeyboardInterrupt:
-        click.echo(f"Interrupted.  {again}", err=True)
-        raise SystemExit(130) from None
-
-
-def tell_failures(run: Run) -> None:
-    """Say why episodes failed: the last few reasons, each with an episode."""
-    from playpen.escape import escape
-
-    failures: dict[str, list[str]] = {}
-    finished = run.progress().done
-    for episode in run.episodes(failed=True):
-        if episode.failure is not None and episode.key not in finished:
-            failures.setdefault(episode.failure.message, []).append(episode.name)
-    for message, attempts in list(failures.items())[-3:]:
-        names = list(dict.fromkeys(attempts))
-        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
-        line = f"Failed: {message} (episode {names[-1]}{others})"
-        click.echo(escape(line, one_line=True), err=True)
-
-
-def tell_given_up(run: Run, tally: PlayCounts) -> None:
-    """Say how many episodes are not tried any more, and how they are all the same."""
-    name = shlex.quote(str(run.path))
-    click.echo(
-        f"{tally.given_up} episodes failed too often and were given up.  Once the cause is gone: "
-        f"playpen resume {name} --once-more",
-        err=True,
-    )
-
-
 def _play_on(
     run: Run,
-    players: dict[str, Player],
+    cast: Cast,
     *,
     concurrency: int | None = None,
     max_tokens: int | None = None,
@@ -342,41 +236,48 @@ def _play_on(
     from rich.console import Console
 
     from playpen.cli.runs import show_scores
-    from playpen.runner import uncounted
 
     name = shlex.quote(str(run.path))
-    tally = play_with_bar(
+    counts = play_with_bar(
         run,
-        players,
+        cast,
         again=f"Continue with: playpen resume {name}",
         concurrency=concurrency,
         max_tokens=max_tokens,
         executor=executor,
         once_more=once_more,
     )
-    if not (tally.finished or tally.failed or tally.exhausted):
+    if not (counts.finished or counts.failed or counts.exhausted):
         click.echo("Nothing was left to play.")
     show_scores(run, Console())
     click.echo(f"Recorded in {run.path}")
     click.echo(f"Read an episode with: playpen transcript {name} 1")
-    if tally.failed or tally.given_up:
+    if counts.failed or counts.given_up:
         tell_failures(run)
-    if tally.given_up:
-        tell_given_up(run, tally)
-    if tally.failed:
+    if counts.given_up:
+        tell_given_up(run, counts)
+    if counts.failed:
         click.echo(
-            f"{tally.failed} episodes failed.  Try them again with: playpen resume {name}",
+            f"{counts.failed} episodes failed.  Try them again with: playpen resume {name}",
             err=True,
         )
-    if tally.exhausted and tally.uncounted:
-        click.echo(
-            f"{uncounted(tally)}  Continue without a budget: playpen resume {name}", err=True
-        )
-    elif tally.exhausted and max_tokens is not None:
-        click.echo(
-            f"Stopped by the budget: {tally.tokens} of {max_tokens} tokens are used.  Continue "
-            f"with: playpen resume {name} --max-tokens-total {tally.tokens + max_tokens}",
-            err=True,
-        )
-    if tally.failed or tally.given_up or tally.exhausted:
+    if counts.exhausted:
+        _tell_exhausted(name, counts, max_tokens)
+    if counts.failed or counts.given_up or counts.exhausted:
         raise SystemExit(1)
+
+
+def _tell_exhausted(run: str, counts: PlayCounts, max_tokens: int | None) -> None:
+    """Say why no further episode was begun, and how to go on."""
+    from playpen.runner import uncounted
+
+    if counts.uncounted:
+        click.echo(
+            f"{uncounted(counts)}  Continue without a budget: playpen resume {run}", err=True
+        )
+    elif max_tokens is not None:
+        click.echo(
+            f"Stopped by the budget: {counts.tokens} of {max_tokens} tokens are used.  Continue "
+            f"with: playpen resume {run} --max-tokens-total {counts.tokens + max_tokens}",
+            err=True,
+        )

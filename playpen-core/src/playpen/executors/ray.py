@@ -16,11 +16,12 @@ import msgspec
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from playpen.cast import Cast
 from playpen.episode import Episode, Failure
 from playpen.instance import Instance
 from playpen.player import PlayerError
 from playpen.rollout import LoopYield, play_episode
-from playpen.runner import Executor, SeatedGames, Unit, make_players
+from playpen.runner import Executor, SeatedGames, Unit
 from playpen.store import Run, RunConfig
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
@@ -47,8 +48,8 @@ class _Worker:
     def __init__(self, config: bytes, instances: list[Instance]) -> None:
         self._config = msgspec.json.decode(config, type=RunConfig)
         self._instances = instances
-        self._players = make_players(self._config.players)
-        self._games = SeatedGames(self._config, self._players)
+        self._cast = Cast(self._config.players)
+        self._games = SeatedGames(self._config, self._cast)
         self._loop_yield = LoopYield()
 
     async def ready(self) -> None:
@@ -63,8 +64,7 @@ class _Worker:
 
     async def close(self) -> None:
         """Let go of the players."""
-        for player in self._players.values():
-            await player.close()
+        await self._cast.release()
 
 
 class RayExecutor(Executor):

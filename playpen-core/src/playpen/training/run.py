@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import msgspec
 from rich.console import Console
 
+from playpen.cast import Cast, make_cast
 from playpen.conversation import derive_seed
 from playpen.episode import Episode
 from playpen.game import Game
@@ -18,7 +19,7 @@ from playpen.instance import Instance
 from playpen.instance_sets import parse_instances, read_instances, ready_instances
 from playpen.plugins import PluginError, get_game, load, registry
 from playpen.rewards import RewardFunction, Rewards
-from playpen.runner import Cast, create_run, make_cast, make_players, play_run
+from playpen.runner import create_run, play_run
 from playpen.store import Run
 from playpen.terminal.tables import PlayProgress
 from playpen.training.config import TABLES, ConfigError, TrainConfig, convert
@@ -191,7 +192,6 @@ class TrainingRun:
         """
         path = self.output / name
         rollout = self.config.rollout
-        players = make_players(cast.specs)
         if (path / "run.json").exists():
             run = Run.open(path)
             if (run.config.players, run.config.seed) != (cast.specs, rollout.seed):
@@ -208,10 +208,9 @@ class TrainingRun:
                 seed=rollout.seed,
                 concurrency=rollout.concurrency,
                 split=self.config.games.split,
-                players=players,
             )
         with PlayProgress(Console(stderr=True)) as progress:
-            play_run(run, planned=progress.planned, finished=progress.finished, players=players)
+            play_run(run, cast, planned=progress.planned, finished=progress.finished)
         return run
 
     def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:
@@ -226,7 +225,8 @@ class TrainingRun:
         runs = [Run.open(path) for path in data.runs]
         if not runs:
             teacher = self.config.teacher.player or "program:oracle"
-            runs = [self.play("demonstrations", make_cast([(None, teacher)]))]
+            with make_cast([(None, teacher)]) as cast:
+                runs = [self.play("demonstrations", cast)]
         else:
             for run in runs:
                 self._refuse_held_out(run)

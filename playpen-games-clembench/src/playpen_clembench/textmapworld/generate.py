@@ -10,7 +10,7 @@ import random
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
-from itertools import count, islice
+from itertools import islice
 from typing import Any, TypeAlias
 
 from playpen.conversation import derive_seed
@@ -90,15 +90,18 @@ def generate(
     """
     levels = LEVELS[game]
     names = chosen_levels(game, levels, split, level)
-    numbers = count()
     wanted = READY_NUMBER[split] if n is None else n
     return {
         "experiments": [
             {
                 "name": name,
+                # A level that is made alone has the numbers that it has among all levels.
                 "game_instances": [
-                    {"game_id": next(numbers), **item}
-                    for item in islice(_instances(name, levels[name], split, seed), wanted)
+                    {"game_id": number, **item}
+                    for number, item in enumerate(
+                        islice(_instances(name, levels[name], split, seed), wanted),
+                        start=wanted * list(levels).index(name),
+                    )
                 ],
             }
             for name in names

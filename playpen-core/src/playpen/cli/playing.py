@@ -1,0 +1,166 @@
+"""What the commands that play have in common: options, instances, the bar, what failed."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from typing import TYPE_CHECKING
+
+import click
+
+from playpen.cli.names import complete_executors
+from playpen.plugins import get_game
+
+if TYPE_CHECKING:
+    from playpen.cast import Cast
+    from playpen.instance import Instance
+    from playpen.runner import Executor, PlayCounts
+    from playpen.store import Run
+
+budget = click.option(
+    "--max-tokens-total", "max_tokens", type=click.IntRange(min=1),
+    help="Begin no further episode once the run's players have used so many tokens.",
+)  # fmt: skip
+
+
+in_flight = click.option(
+    "--concurrency", type=click.IntRange(min=1), default=64, show_default=True,
+    help="Episodes in flight.",
+)  # fmt: skip
+
+
+executed = click.option(
+    "--executor", metavar="SPEC", shell_complete=complete_executors,
+    help="Who plays, if not this process: ray:?workers=2 (see `playpen list executors`).",
+)  # fmt: skip
+
+
+def choose_instances(
+    name: str, split: str, levels: tuple[str, ...], source: str | None
+) -> list[Instance]:
+    """The instances that the options ask for."""
+    from playpen.instance import InstanceError
+    from playpen.instance_sets import ready_instances
+    from playpen.interop.clembench import find_instances
+    from playpen.player import did_you_mean
+
+    game = get_game(name)
+    if not source and levels and set(levels) <= set(game.levels()):
+        # A level is made alone: whole splits are large.
+        return [i for level in levels for i in ready_instances(game, split, level)]
+    offered = find_instances(source, game) if source else ready_instances(game, split)
+    if not levels:
+        return offered
+    chosen = []
+    for level in levels:
+        of_level = [instance for instance in offered if instance.experiment.name == level]
+        if not of_level and not source and level in game.levels():
+            of_level = ready_instances(game, split, level)
+        if not of_level:
+            known = dict.fromkeys(instance.experiment.name for instance in offered)
+            if not source:
+                known |= dict.fromkeys(game.levels())
+            raise InstanceError(
+                f"{source or repr(name)} has no level {level!r}{did_you_mean(level, known)} "
+                f"Levels: {', '.join(known)}."
+            )
+        chosen += of_level
+    return chosen
+
+
+def play_with_bar(
+    run: Run,
+    cast: Cast,
+    *,
+    again: str,
+    concurrency: int | None = None,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
+    once_more: bool = False,
+) -> PlayCounts:
+    """Play what is missing of a run with a live bar.
+
+    Raises:
+        SystemExit: it was interrupted; `again` has told how to go on.
+    """
+    from rich.console import Console
+
+    from playpen.runner import play_run
+    from playpen.terminal.tables import PlayProgress
+
+    # A bar that is drawn again and again would wipe out what a person types.
+    try:
+        with PlayProgress(Console(stderr=True), shown=not cast.serial) as progress:
+            return play_run(
+                run,
+                cast,
+                planned=progress.planned,
+                finished=progress.finished,
+                concurrency=concurrency,
+                max_tokens=max_tokens,
+                executor=executor,
+                once_more=once_more,
+            )
+    except KeyboardInterrupt:
+        click.echo(f"Interrupted.  {again}", err=True)
+        raise SystemExit(130) from None
+
+
+def tell_failures(run: Run) -> None:
+    """Say why episodes failed: the last few reasons, each with an episode."""
+    from playpen.escape import escape
+
+    failures: dict[str, list[str]] = {}
+    finished = run.progress().done
+    for episode in run.episodes(failed=True):
+        if episode.failure is not None and episode.key not in finished:
+            failures.setdefault(episode.failure.message, []).append(episode.name)
+    for message, attempts in list(failures.items())[-3:]:
+        names = list(dict.fromkeys(attempts))
+        others = f" and {len(names) - 1} more" if len(names) > 1 else ""
+        line = f"Failed: {message} (episode {names[-1]}{others})"
+        click.echo(escape(line, one_line=True), err=True)
+
+
+def tell_given_up(run: Run, counts: PlayCounts) -> None:
+    """Say how many episodes are not tried any more, and how they are all the same."""
+    name = shlex.quote(str(run.path))
+    click.echo(
+        f"{counts.given_up} episodes failed too often and were given up.  Once the cause is gone: "
+        f"playpen resume {name} --once-more",
+        err=True,
+    )
+
+
+def play_evaluation_run(
+    run: Run,
+    cast: Cast,
+    concurrency: int,
+    max_tokens: int | None = None,
+    executor: Executor | None = None,
+) -> int | None:
+    """Play what is missing of a run with a bar; what is left of the budget.
+
+    Raises:
+        SystemExit: it was interrupted.
+    """
+    from playpen.runner import uncounted
+
+    counts = play_with_bar(
+        run,
+        cast,
+        again=f"The same command goes on: {shlex.join(['playpen', *sys.argv[1:]])}",
+        concurrency=concurrency,
+        max_tokens=max_tokens,
+        executor=executor,
+    )
+    if counts.failed or counts.given_up:
+        tell_failures(run)
+    if counts.given_up:
+        tell_given_up(run, counts)
+    if max_tokens is None:
+        return None
+    if counts.exhausted and counts.uncounted:
+        click.echo(f"{uncounted(counts)}  The same command without one goes on", err=True)
+        raise SystemExit(1)
+    return 0 if counts.exhausted else max(max_tokens - counts.tokens, 1)
