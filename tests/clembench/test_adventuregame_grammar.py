@@ -1,4 +1,4 @@
-"""The grammar of commands (specification, section 4)."""
+"""The grammar of commands (docs/rules/adventuregame.md, "The grammar of commands")."""
 
 from __future__ import annotations
 

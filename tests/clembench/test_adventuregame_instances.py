@@ -92,7 +92,7 @@ def test_no_puzzle_is_in_two_splits(ready: dict[str, list[Instance]]) -> None:
     assert not marks["validation"] & marks["test"]
 
 
-# --- worlds (specification, section 9) -----------------------------------------------------------
+# --- worlds (docs/rules/adventuregame.md, "Our own part") -----------------------------------------
 
 
 def reachable(world: World) -> set[str]:

@@ -78,7 +78,7 @@ def notes(episode: Episode, kind: str) -> list[Any]:
     return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
 
 
-# --- the form of replies (specification, section 4) ----------------------------------------------
+# --- the form of replies (docs/rules/adventuregame.md, "Reply format") ----------------------------
 
 
 @pytest.mark.parametrize(
@@ -363,7 +363,7 @@ def test_more_of_a_plan_than_anybody_reads_counts_as_failed() -> None:
     assert (trial["length"], trial["successes"]) == (2 * LONGEST_PLAN, LONGEST_PLAN)
 
 
-# --- scores (specification, section 7) -----------------------------------------------------------
+# --- scores (docs/rules/adventuregame.md, "Scores") -----------------------------------------------
 
 
 def test_scores_of_a_game() -> None:

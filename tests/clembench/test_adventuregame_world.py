@@ -1,4 +1,7 @@
-"""World, actions, goals and exploration of AdventureGame (specification, sections 5 and 7)."""
+"""World, actions, goals and exploration of AdventureGame.
+
+See docs/rules/adventuregame.md, "The home world", "Violations" and "Exploration values".
+"""
 
 from __future__ import annotations
 
@@ -116,7 +119,7 @@ def test_goals_about_nothing_are_refused() -> None:
         house(goals=["on(pillow1,table1)"])
 
 
-def test_the_home_has_the_kinds_of_the_specification() -> None:
+def test_the_home_has_the_kinds_of_the_rules() -> None:
     assert len(ROOMS) == 6
     assert len(THINGS) == 25
     receptacles = {kind for kind, thing in THINGS.items() if "receptacle" in thing.traits}
@@ -288,7 +291,7 @@ def test_a_place_in_the_hands_becomes_free_when_something_is_put() -> None:
     assert outcome(interpreter, "take plate") == "resolution inventory_limit_exceeded"
 
 
-# --- traps (specification, section 10) -----------------------------------------------------------
+# --- traps (docs/rules/adventuregame.md, "Reproduced on purpose") ---------------------------------
 
 
 def test_put_needs_no_take_and_leaves_the_thing_where_it_was() -> None:

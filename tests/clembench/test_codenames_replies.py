@@ -1,4 +1,4 @@
-"""Codenames: the form of replies (specs/codenames.md, sections 4 and 5)."""
+"""Codenames: replies (docs/rules/codenames.md, "Reply format" and "Violations")."""
 
 from __future__ import annotations
 

@@ -70,7 +70,7 @@ def scores(episode: Episode) -> dict[str, Any]:
     return episode_scores(GAME, episode)
 
 
-# --- reply forms (specification, section 4) ------------------------------------------------------
+# --- reply forms (docs/rules/guesswhat.md, "Reply format") ----------------------------------------
 
 
 @FORMS
@@ -271,7 +271,7 @@ def test_a_replay_gives_the_same_moves():
     assert replay(GAME, instance(), episode).divergences == []
 
 
-# --- scores (specification, section 7) -----------------------------------------------------------
+# --- scores (docs/rules/guesswhat.md, "Scores") ---------------------------------------------------
 
 
 @pytest.mark.parametrize(

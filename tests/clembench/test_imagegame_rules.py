@@ -71,7 +71,7 @@ def rounds(episode: Episode) -> dict[str, dict[str, Any]]:
     return GAME.metrics(episode).rounds
 
 
-# --- reply forms (specification, section 4) ------------------------------------------------------
+# --- reply forms (docs/rules/imagegame.md, "Reply format") ----------------------------------------
 
 
 @FORMS
@@ -241,7 +241,7 @@ def test_a_replay_gives_the_same_moves():
     assert replay(GAME, instance(), episode).divergences == []
 
 
-# --- comparison of drawings (specification, section 7) -------------------------------------------
+# --- comparison of drawings (docs/rules/imagegame.md, "Scores") -----------------------------------
 
 
 @pytest.mark.parametrize(

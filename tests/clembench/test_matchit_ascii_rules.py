@@ -86,7 +86,7 @@ def violations(episode):
     return [(e.role, e.code) for e in episode.events if isinstance(e, Violated)]
 
 
-# --- reply forms (specification, section 4) ------------------------------------------------------
+# --- reply forms (docs/rules/matchit_ascii.md, "Reply format") ------------------------------------
 
 FLAGGED = [
     ("{} X on top", True),
@@ -280,7 +280,7 @@ def test_a_language_that_we_do_not_speak():
         replay_script(GAME, grids({"lang": "de"}), script())
 
 
-# --- outcome and scores (specification, section 7) -----------------------------------------------
+# --- outcome and scores (docs/rules/matchit_ascii.md, "Ends" and "Scores") ------------------------
 
 
 def counts(requests, violated):

@@ -24,7 +24,8 @@ SIZES = {
 }
 PLACES = """left right top bottom center northwest northeast southwest southeast here there nowhere
 everywhere inside outside"""
-# Slot to the number of requests and of probing questions in clembench (specification, section 2).
+# Slot to the number of requests and of probing questions in clembench
+# (docs/rules/privateshared.md, "Instances").
 OFFICIAL = {
     "travel-booking": {
         "from": (5, 10),

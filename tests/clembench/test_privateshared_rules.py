@@ -101,7 +101,7 @@ def noted(episode, kind):
 PERFECT = [NO, NO, "ANSWER: teal", NO, YES, "ANSWER: large", YES, YES]
 
 
-# --- reply forms (specification, section 4) ------------------------------------------------------
+# --- reply forms (docs/rules/privateshared.md, "Reply format") ------------------------------------
 
 ANSWERS = [
     ("ANSWER: By boat.", "filled"),
@@ -413,7 +413,7 @@ def test_missing_texts_are_explained(item, message):
         played(item)
 
 
-# --- scores (specification, section 7) -----------------------------------------------------------
+# --- scores (docs/rules/privateshared.md, "Scores") -----------------------------------------------
 
 
 def test_scores_of_a_perfect_game():

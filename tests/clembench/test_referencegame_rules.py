@@ -81,7 +81,7 @@ def test_roles_and_rules_version() -> None:
     assert GAME.rules == "2.0"
 
 
-# --- reply forms (specification, section 4) ------------------------------------------------------
+# --- reply forms (docs/rules/referencegame.md, "Reply format") ------------------------------------
 
 ACCEPTED_EXPRESSIONS = [
     "Expression: the frame with a gap",
@@ -267,7 +267,7 @@ def test_our_own_prompts_show_the_grids_in_each_players_order() -> None:
         assert "▢" not in prompt
 
 
-# --- scores (specification, section 7) -----------------------------------------------------------
+# --- scores (docs/rules/referencegame.md, "Scores") -----------------------------------------------
 
 COMPLETED_COUNTS = {
     "Aborted at Player 1": 0,

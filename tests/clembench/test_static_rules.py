@@ -1,4 +1,4 @@
-"""The rules of the static benchmarks: the tables of specs/static.md, scores, any reply."""
+"""The rules of the static benchmarks: the tables of docs/rules/static.md, scores, any reply."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Taboo: reply tables of the specification, flow, scores, leaks, hostile replies, instances."""
+"""Taboo: the tables of docs/rules/taboo.md, flow, scores, leaks, hostile replies, instances."""
 
 from __future__ import annotations
 
@@ -86,10 +86,10 @@ def asked(episode: Episode) -> list[str]:
     return [event.role for event in episode.events if isinstance(event, Ask)]
 
 
-# --- what a clue may be (specs/taboo.md, section 4) ----------------------------------------------
+# --- what a clue may be (docs/rules/taboo.md, "Reply format") -------------------------------------
 
 CLUES = [
-    # The specification's table.
+    # The table of docs/rules/taboo.md, "Reply format".
     ("CLUE: It is not hot.", "fine"),
     ("CLUE:frozen months", "fine"),
     ("CLUE:", "fine"),
@@ -201,7 +201,7 @@ def test_the_stem_fields_of_an_instance_are_not_read() -> None:
     assert played(misleading, "CLUE: winters").episode.lose
 
 
-def test_the_stop_words_are_those_of_the_specification() -> None:
+def test_the_stop_words_are_those_of_the_rules() -> None:
     assert stop_words() == frozenset(STOP_WORDS.split())
     assert len(stop_words()) == 153
 
@@ -228,7 +228,7 @@ def test_the_stemmer_is_that_of_nltk(word: str, expected: str) -> None:
 # --- what a guess may be -------------------------------------------------------------------------
 
 GUESSES = [
-    # The specification's table.
+    # The table of docs/rules/taboo.md, "Reply format".
     ("GUESS: winter", "hit"),
     ("GUESS:Winter!", "hit"),
     ('GUESS: "winter"', "hit"),
@@ -363,7 +363,7 @@ def test_the_hit_rewards_both_roles_and_nothing_else_does() -> None:
     assert rewards(*["CLUE: ice", "GUESS: x"] * 3) == []
 
 
-# --- scores (specs/taboo.md, section 7) ----------------------------------------------------------
+# --- scores (docs/rules/taboo.md, "Scores") -------------------------------------------------------
 
 WRONG = ("CLUE: ice", "GUESS: ice")
 

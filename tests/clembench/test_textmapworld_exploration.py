@@ -1,4 +1,4 @@
-"""Good moves, loops and the similarity of maps (specs/textmapworld.md, section 7)."""
+"""Good moves, loops and the similarity of maps (docs/rules/textmapworld.md, "Scores")."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def best_rooms(rooms, here: str, visited: str) -> set[str]:
 
 
 def best_rooms_by_sequences(rooms, here: str, visited: str) -> set[str]:
-    """The search as the specification words it."""
+    """The search as docs/rules/textmapworld.md, "Scores", words it."""
     frontier = {other for room in visited for other in rooms[room]} - set(visited)
     level = [(here,)]
     while True:
@@ -78,7 +78,7 @@ def walks(draw):
 
 @settings(max_examples=150, deadline=None)
 @given(walks())
-def test_a_walk_is_measured_as_the_specification_words_it(walk):
+def test_a_walk_is_measured_as_the_rules_word_it(walk):
     rooms, path = walk
     measured = explore(rooms, path)
     good = []
@@ -190,7 +190,7 @@ def test_names_ends_and_repetitions_of_a_drawn_map():
         (["AB"], 4, 23.84),
     ],
 )
-def test_similarities_of_the_specification(edges, distance, expected):
+def test_similarities_of_the_rules(edges, distance, expected):
     real, drawn = shape_of("ABCD", ["AB", "BC", "CD"]), shape_of("", edges)
     assert edit_distance(real, drawn) == distance
     assert similarity(real, drawn) == pytest.approx(expected, abs=0.005)

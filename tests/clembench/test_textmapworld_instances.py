@@ -1,4 +1,7 @@
-"""Instances of the family: generator, splits, schema (specs/textmapworld.md, sections 2 and 9)."""
+"""Instances of the family: generator, splits, schema.
+
+See docs/rules/textmapworld.md, "Instances" and "Our own part".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of replies: the tables of specs/textmapworld.md, section 4, and hostile texts."""
+"""The tables of docs/rules/textmapworld.md, "Reply format", and hostile texts."""
 
 from __future__ import annotations
 

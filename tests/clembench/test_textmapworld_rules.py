@@ -1,4 +1,4 @@
-"""The rules and scores of the family (specs/textmapworld.md, sections 3 to 7 and 10)."""
+"""The rules and scores of the family (docs/rules/textmapworld.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Colour feedback and what is measured on it (spec wordle, sections 3 and 7)."""
+"""Colour feedback and what is measured on it (docs/rules/wordle.md, "Flow" and "Scores")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of replies: the tables of spec wordle, sections 4 and 5."""
+"""The tables of docs/rules/wordle.md, "Reply format" and "Violations"."""
 
 from __future__ import annotations
 

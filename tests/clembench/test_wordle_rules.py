@@ -1,4 +1,4 @@
-"""The flow, the ends and the scores of the wordle family (spec wordle, sections 3, 5, 6, 7)."""
+"""The wordle family (docs/rules/wordle.md, "Flow", "Violations", "Ends" and "Scores")."""
 
 from __future__ import annotations
 

@@ -940,7 +940,7 @@ def test_events_are_what_each_player_saw() -> None:
 
 
 def chat_of(events: Iterable[Mapping[str, Any]], player: str) -> list[tuple[str, str]]:
-    """What a player saw by the rule of specs/formats.md, section 5."""
+    """What a player saw by docs/rules/formats.md, "What differs between versions"."""
     chat: list[tuple[str, str]] = []
     for event in events:
         action = event["action"]
@@ -1260,7 +1260,7 @@ def test_numbers_of_raw_csv_are_of_one_type_until_a_text_comes() -> None:
     ]  # fmt: skip
 
 
-def test_results_csv_is_the_example_of_the_specification() -> None:
+def test_results_csv_is_the_example_of_the_rules() -> None:
     given = [{"Aborted": 0, "Main Score": 40}] * 3 + [{"Aborted": 1, "Main Score": NAN}]
     episodes = [scored(s, game="tag", model="m1", number=n) for n, s in enumerate(given)]
     scores = write_tables(episodes, Path("tables"))

@@ -1,4 +1,4 @@
-"""Scores, rounded and averaged as upstream does it (specs/clemscore.md)."""
+"""Scores, rounded and averaged as upstream does it (docs/rules/clemscore.md)."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def scored(played: float, quality: float | None, name: str = "g", episodes: int 
 # --- rounding ------------------------------------------------------------------------------------
 
 
-def test_the_example_of_the_specification_is_rounded_down() -> None:
+def test_the_example_of_the_rules_is_rounded_down() -> None:
     assert round2(99.265) == 99.26
     assert round(99.265, 2) == 99.27  # what the built-in makes of it
     assert score_games([scored(q, 1, str(i)) for i, q in enumerate([99.265] * 4)]).played == 99.26

@@ -15,7 +15,7 @@ from playpen.game import Game
 
 
 def round2(value: float) -> float:
-    """Round to two decimals as numpy does (specs/clemscore.md, section 5).
+    """Round to two decimals as numpy does (docs/rules/clemscore.md, "Rounding").
 
     Differs from ``round(value, 2)`` in rare cases, and published tables follow this rule.
     """
@@ -124,7 +124,7 @@ def _add_tokens(tokens: dict[str, TokenCount], episode: Episode) -> None:
 def score_game(
     name: str, scores: Iterable[Mapping[str, Any]], *, failed: int = 0, unscored: int = 0
 ) -> GameScore:
-    """Aggregate the episode-level scores of one game (specs/clemscore.md, section 3)."""
+    """Aggregate the episode-level scores of one game (docs/rules/clemscore.md, "Per game")."""
     rows = list(scores)
     main = [
         float(row["Main Score"])
@@ -150,7 +150,7 @@ def score_game(
 
 
 def score_games(games: Iterable[GameScore]) -> RunScore:
-    """Average over games (specs/clemscore.md, section 4).
+    """Average over games (docs/rules/clemscore.md, "Over games").
 
     A game without any numeric main score counts in the first average and not in the second.
     """

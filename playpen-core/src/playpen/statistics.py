@@ -93,8 +93,8 @@ def _resampled(counts: Array, resamples: int, rng: np.random.Generator) -> Array
 def _averages(sums: Array) -> Array:
     """The four scores: resamples x games x columns of sums to resamples x scores.
 
-    A game without any main score counts in the first average and not in the second (specs/
-    clemscore.md, section 4).
+    A game without any main score counts in the first average and not in the second
+    (docs/rules/clemscore.md, "Over games").
     """
     episodes, played, scored, total = (sums[..., column] for column in range(4))
     share = 100 * (played / episodes).mean(axis=-1)

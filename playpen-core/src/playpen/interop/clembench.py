@@ -135,7 +135,7 @@ def _checkout(root: Path) -> Iterator[tuple[str, Path]]:
 
 
 def _registered(file: Path) -> Iterator[tuple[str, Path]]:
-    """Games of a ``clemgame.json`` with their instances files (specs/formats.md, section 1)."""
+    """Games of a file and their instances files (docs/rules/formats.md, "clemgame.json")."""
     if not file.is_file():
         return
     document = load_json(file)

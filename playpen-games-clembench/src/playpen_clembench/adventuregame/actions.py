@@ -1,7 +1,9 @@
-"""What the commands do in the world, and when they fail (specification, section 5).
+"""What the commands do in the world, and when they fail.
 
+See docs/rules/adventuregame.md, "Resolution phase".
 The checks of an action come in a fixed order; the first that fails gives the type of the failure.
-An action returns the facts that it made false (specification, "Exploration values").
+An action returns the facts that it made false: they count in the exploration values
+(docs/rules/adventuregame.md, "Exploration values").
 """
 
 from __future__ import annotations

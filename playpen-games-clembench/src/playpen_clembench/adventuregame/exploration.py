@@ -1,4 +1,4 @@
-"""What the player has perceived (specification, section 7, "Exploration values").
+"""What the player has perceived (docs/rules/adventuregame.md, "Exploration values").
 
 The measures describe how well an episode explores; no rule depends on them.
 """

@@ -1,4 +1,7 @@
-"""What the player is told: the room, and what became of a command (specification, section 3)."""
+"""What the player is told: the room, and what became of a command.
+
+See docs/rules/adventuregame.md, "Flow".
+"""
 
 from __future__ import annotations
 

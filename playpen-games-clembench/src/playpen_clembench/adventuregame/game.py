@@ -1,4 +1,4 @@
-"""The rules of AdventureGame (specification of v2).
+"""The rules of AdventureGame (docs/rules/adventuregame.md).
 
 The player is to put three things in their places.  It sees only the room that it is in, gives one
 command a turn, and says itself when it is done.
@@ -122,7 +122,7 @@ class AdventureGame(Game):
         return f"{task}\n\n{room}"
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The scores of the specification, section 7."""
+        """All scores (docs/rules/adventuregame.md, "Scores")."""
         return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:

@@ -1,4 +1,4 @@
-"""Instances of AdventureGame (specification, section 9).
+"""Instances of AdventureGame (docs/rules/adventuregame.md, "Our own part").
 
 The four levels of a difficulty share their worlds and goals; they differ in the variant and in
 how much can be carried.  `optimal_turns` is the true optimum: see `solver`.

@@ -1,4 +1,4 @@
-"""The grammar of commands (specification, section 4).
+"""The grammar of commands (docs/rules/adventuregame.md, "The grammar of commands").
 
 A command can have several readings, because words such as ``up`` or ``the`` may also be part of a
 name.  Of all readings the best is chosen: the one with most words read as determiner, adjective

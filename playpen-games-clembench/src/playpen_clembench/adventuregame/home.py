@@ -1,4 +1,7 @@
-"""The "home" world: its kinds of rooms and things (specification, sections 5 and 9)."""
+"""The "home" world: its kinds of rooms and things.
+
+See docs/rules/adventuregame.md, "The home world".
+"""
 
 from __future__ import annotations
 

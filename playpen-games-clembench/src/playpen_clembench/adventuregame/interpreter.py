@@ -76,7 +76,7 @@ class Interpreter:
         return Result(action, kinds, preposition, failure)
 
     def _understand(self, command: Command) -> tuple[Named, ...]:
-        """What the command names (specification, "Parsing phase").
+        """What the command names (docs/rules/adventuregame.md, "Parsing phase").
 
         Raises:
             Failure: a name is not known, or names something that the action cannot deal with.

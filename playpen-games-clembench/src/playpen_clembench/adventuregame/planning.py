@@ -1,4 +1,7 @@
-"""The planning variant: plans are tried out after each command (specification, section 5)."""
+"""The planning variant: plans are tried out after each command.
+
+See docs/rules/adventuregame.md, "Plans".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The form of a reply: a command and perhaps a plan (specification, section 4)."""
+"""A command and perhaps a plan (docs/rules/adventuregame.md, "The form of a reply")."""
 
 from __future__ import annotations
 

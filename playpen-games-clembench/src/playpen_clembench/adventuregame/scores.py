@@ -1,4 +1,4 @@
-"""The scores of an episode, read from its record (specification, section 7)."""
+"""The scores of an episode, read from its record (docs/rules/adventuregame.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of codenames (specs/codenames.md)."""
+"""The rules of codenames (docs/rules/codenames.md)."""
 
 from __future__ import annotations
 
@@ -56,7 +56,8 @@ class Codenames(Game):
         try:
             outcome = yield from self._rounds(instance, board, reader)
         except Violation as violation:
-            # Nobody is asked again, whatever this flag says (section 10 of the spec).
+            # Nobody is asked again, whatever this flag says (docs/rules/codenames.md,
+            # "Reproduced on purpose").
             reader.tolerates(str(violation.role), REPROMPT)
             outcome = Abort(violation.code, violation.message, violation.role)
         yield Note("board end status", board.status())
@@ -125,7 +126,7 @@ class Codenames(Game):
         return document
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The scores of section 7 of the spec, under upstream's names."""
+        """The scores under upstream's names (docs/rules/codenames.md, "Scores")."""
         return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:

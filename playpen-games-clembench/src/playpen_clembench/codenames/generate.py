@@ -1,4 +1,6 @@
-"""Instances of codenames: boards of the thirteen experiments (specs/codenames.md, section 9).
+"""Instances of codenames: boards of the thirteen experiments.
+
+See docs/rules/codenames.md, "Instances" and "Our own part".
 
 A board is split by whose its words are: words return on many boards, their division does not.
 """

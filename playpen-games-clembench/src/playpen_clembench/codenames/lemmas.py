@@ -1,4 +1,4 @@
-"""When a clue counts as a form of a board word (specs/codenames.md, section 5).
+"""When a clue counts as a form of a board word (docs/rules/codenames.md, "Violations").
 
 The rule is WordNet's for nouns, over the nouns of WordNet 3.0 that this package brings: the
 verdicts are those of NLTK's lemmatizer, and nothing has to be downloaded.

@@ -1,4 +1,7 @@
-"""The form of replies, and what the experiment's flags tolerate (sections 4 and 5 of the spec)."""
+"""The form of replies, and what the experiment's flags tolerate.
+
+See docs/rules/codenames.md, "Reply format" and "Violations".
+"""
 
 from __future__ import annotations
 

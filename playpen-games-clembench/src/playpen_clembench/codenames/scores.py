@@ -1,4 +1,4 @@
-"""The metrics, computed from the record of an episode (specs/codenames.md, section 7)."""
+"""The metrics, computed from the record of an episode (docs/rules/codenames.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of Guess What (specification of v2)."""
+"""The rules of Guess What (docs/rules/guesswhat.md)."""
 
 from __future__ import annotations
 
@@ -71,7 +71,7 @@ class GuessWhat(Game):
         return self.prompt("answerer", instance, TARGET_WORD=target)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (specification, section 7); requests are rounds, not replies."""
+        """Upstream's numbers; requests are rounds (docs/rules/guesswhat.md, "Scores")."""
         rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
         aborted = int(episode.aborted)
         scores: dict[str, Any] = {

@@ -1,4 +1,4 @@
-"""Instances of Guess What from the pack's own words (specification, section 9).
+"""Instances of Guess What from the pack's own words (docs/rules/guesswhat.md, "Our own part").
 
 As in clembench the list is not shuffled: words of one subcategory stand together.
 """

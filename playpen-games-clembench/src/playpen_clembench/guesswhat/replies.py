@@ -1,4 +1,4 @@
-"""What the players of Guess What have to write (specification, section 4)."""
+"""What the players of Guess What have to write (docs/rules/guesswhat.md, "Reply format")."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
 """Drawings as texts: an empty one, how one compares with another, which shape it shows.
 
-A grid text is stripped and split at line ends and single spaces (specification, section 7).
+A grid text is stripped and split at line ends and single spaces (docs/rules/imagegame.md,
+"Scores").
 """
 
 from __future__ import annotations

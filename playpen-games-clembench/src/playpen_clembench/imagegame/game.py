@@ -1,4 +1,4 @@
-"""The rules of the image game (specification of v2)."""
+"""The rules of the image game (docs/rules/imagegame.md)."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Instances of the image game (specification, section 9).
+"""Instances of the image game (docs/rules/imagegame.md, "Our own part").
 
 A target is a shape in one letter.  Compact grids hold a regular shape or the union of two; random
 grids hold 5 to 10 scattered cells.

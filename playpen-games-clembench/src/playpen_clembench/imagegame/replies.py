@@ -1,4 +1,4 @@
-"""What the players of the image game have to write (specification, section 4)."""
+"""What the players of the image game have to write (docs/rules/imagegame.md, "Reply format")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Upstream's numbers of an episode (specification, section 7)."""
+"""Upstream's numbers of an episode (docs/rules/imagegame.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of match it with character grids (specs/matchit_ascii.md)."""
+"""The rules of match it with character grids (docs/rules/matchit_ascii.md)."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ class MatchItAscii(Game):
         )
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (specs/matchit_ascii.md, section 7); `None` stands for NaN."""
+        """Upstream's numbers (docs/rules/matchit_ascii.md, "Scores"); `None` stands for NaN."""
         requests, violated = [0], [0]
         right = 0
         for event in episode.events:

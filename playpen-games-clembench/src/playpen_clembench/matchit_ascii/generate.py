@@ -1,4 +1,4 @@
-"""Instances of match it (specs/matchit_ascii.md, section 9).
+"""Instances of match it (docs/rules/matchit_ascii.md, "Our own part").
 
 The grids are regular shapes and unions of two, half of them inverted, and half of them with two
 cells changed at random: so a grid alone does not tell how the other one is related to it.

@@ -1,4 +1,4 @@
-"""What the players of match it have to write (specs/matchit_ascii.md, section 4)."""
+"""What the players of match it have to write (docs/rules/matchit_ascii.md, "Reply format")."""
 
 from __future__ import annotations
 

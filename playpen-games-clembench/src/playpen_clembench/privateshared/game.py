@@ -1,4 +1,4 @@
-"""The rules of private and shared (specs/privateshared.md)."""
+"""The rules of private and shared (docs/rules/privateshared.md)."""
 
 from __future__ import annotations
 
@@ -135,7 +135,7 @@ class PrivateShared(Game):
         )
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (specs/privateshared.md, section 7)."""
+        """Upstream's numbers (docs/rules/privateshared.md, "Scores")."""
         return metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:

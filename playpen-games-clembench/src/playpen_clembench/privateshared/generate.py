@@ -1,4 +1,4 @@
-"""Instances of private and shared (specs/privateshared.md, section 9)."""
+"""Instances of private and shared (docs/rules/privateshared.md, "Our own part")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the answerer has to write (specs/privateshared.md, section 4).
+"""What the answerer has to write (docs/rules/privateshared.md, "Reply format").
 
 Tags are case-sensitive and stand at the very beginning.  A reply is one line: line feeds may
 surround it, but none may be inside.

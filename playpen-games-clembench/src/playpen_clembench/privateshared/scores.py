@@ -1,4 +1,4 @@
-"""Scores (specs/privateshared.md, section 7)."""
+"""Scores (docs/rules/privateshared.md, "Scores")."""
 
 from __future__ import annotations
 

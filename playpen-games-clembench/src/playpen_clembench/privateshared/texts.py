@@ -143,7 +143,7 @@ def _own(language: str, name: str) -> Any:
 def upstream_texts(resources: Path, experiment: str, language: str = "en") -> dict[str, Any]:
     """The field ``texts`` of an experiment, from the resources of a clembench checkout.
 
-    Files that are not there are left out (specs/privateshared.md, section 2).
+    Files that are not there are left out (docs/rules/privateshared.md, "Instances").
     """
     files = {
         "requests": resources / "texts" / experiment / "requests.json",

@@ -1,4 +1,4 @@
-"""The rules of the reference game (specification of v2)."""
+"""The rules of the reference game (docs/rules/referencegame.md)."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ class ReferenceGame(Game):
         return str(prompt).replace("TARGET_EXPRESSION", expression)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (specification, section 7); `None` stands for NaN."""
+        """Upstream's numbers (docs/rules/referencegame.md, "Scores"); `None` stands for NaN."""
         replies, aborted = episode.replies(), episode.aborted
         fault = episode.outcome.fault if isinstance(episode.outcome, Abort) else None
         described = replies[0].reply.text if replies and fault != "giver" else None

@@ -1,4 +1,4 @@
-"""Instances of the reference game (specification, section 9).
+"""Instances of the reference game (docs/rules/referencegame.md, "Our own part").
 
 A level is a list of grids.  Each grid of it is a target once; the two grids of the list that are
 closest to it as texts are its distractors, and the follower sees the three in three orders.

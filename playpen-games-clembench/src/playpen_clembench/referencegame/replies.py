@@ -34,7 +34,7 @@ class Words:
 
     @cached_property
     def patterns(self) -> tuple[str, str]:
-        """Forms of the giver's and the follower's reply (specification, section 4).
+        """Forms of both roles' replies (docs/rules/referencegame.md, "Reply format").
 
         The giver writes the tag and a line, the follower the tag and a line that begins with a
         label.

@@ -1,1 +1,1 @@
-"""The static benchmarks: questions that one player answers once (specification of v2)."""
+"""The static benchmarks: questions that one player answers once (docs/rules/static.md)."""

@@ -62,7 +62,7 @@ def read_ratings(target: Mapping[str, int], reply: str) -> dict[str, int]:
 
 
 def closeness(ratings: Mapping[str, int], target: Mapping[str, int]) -> float:
-    """The main score: 100 for exact ratings, down to about -199 (specification, section 7).
+    """The main score: 100 for exact ratings, down to about -199 (docs/rules/static.md, "Scores").
 
     Summed in the order of the ratings, as upstream does, to agree to the last bit.
     """

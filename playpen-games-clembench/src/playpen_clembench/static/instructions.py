@@ -1,4 +1,4 @@
-r"""Which instructions of IFEval a text follows (specification, section 7).
+r"""Which instructions of IFEval a text follows (docs/rules/static.md, "Scores").
 
 The checkers are those of EleutherAI's ``lm-eval``.  A few are our own, where those depend on chance
 or on the version of nltk:

@@ -45,7 +45,7 @@ class SingleTurn(Game):
         )
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The request counts (specification, section 7); there are no scores of rounds."""
+        """The request counts; there are no scores of rounds (docs/rules/static.md, "Scores")."""
         return Metrics(request_counts(len(episode.replies()), int(episode.aborted)))
 
     def fingerprint(self, instance: Instance) -> str:

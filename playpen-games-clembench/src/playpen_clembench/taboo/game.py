@@ -1,4 +1,4 @@
-"""The rules of taboo (specs/taboo.md).
+"""The rules of taboo (docs/rules/taboo.md).
 
 The describer knows a secret word and gives clues; the guesser has `max_turns` guesses.  Saying the
 secret word or a forbidden word, in any form, loses the game for both.
@@ -81,7 +81,7 @@ class Taboo(Game):
         return generate.card_fingerprint(instance["target_word"], instance["related_word"])
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Request counts are rounds, not replies (specs/taboo.md, section 7)."""
+        """Request counts are rounds, not replies (docs/rules/taboo.md, "Scores")."""
         rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
         per_round: dict[str, dict[str, Any]] = {}
         for number in range(rounds):

@@ -1,4 +1,7 @@
-"""When two words count as forms of the same word (specs/taboo.md, sections 4 and 5)."""
+"""When two words count as forms of the same word.
+
+See docs/rules/taboo.md, "Reply format" and "Violations".
+"""
 
 from __future__ import annotations
 

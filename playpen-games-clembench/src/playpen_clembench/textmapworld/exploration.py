@@ -1,4 +1,4 @@
-"""How well a walk explores a map (specification, section 7)."""
+"""How well a walk explores a map (docs/rules/textmapworld.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The rules of `textmapworld`, `textmapworld_graphreasoning` and `textmapworld_specificroom`.
 
 A player walks through a house of which it is told one room at a time: where it is, and in which
-directions there are doors (specs/textmapworld.md, version 2).
+directions there are doors (docs/rules/textmapworld.md).
 """
 
 from __future__ import annotations
@@ -110,7 +110,7 @@ class TextMapWorld(Game):
         )
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The scores of specification, section 7, under upstream's names."""
+        """The scores under upstream's names (docs/rules/textmapworld.md, "Scores")."""
         return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:

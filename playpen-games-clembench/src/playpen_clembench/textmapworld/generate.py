@@ -1,4 +1,6 @@
-"""Instances of the textmapworld family: random houses on a small grid (specification, section 9).
+"""Instances of the textmapworld family: random houses on a small grid.
+
+See docs/rules/textmapworld.md, "Our own part".
 
 Levels of the two explorations that have the same name have the same houses, and the search for a
 room takes those of the level `large`, whatever the distance of the room.

@@ -1,4 +1,4 @@
-"""How similar the map that a player drew is to the real one (specification, section 7)."""
+"""How similar a drawn map is to the real one (docs/rules/textmapworld.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -38,7 +38,7 @@ def distances(graph: Graph, start: str) -> dict[str, int]:
 
 @dataclass(frozen=True, eq=False)
 class House:
-    """A map (specification, section 2).
+    """A map (docs/rules/textmapworld.md, "Instances").
 
     Attributes:
         rooms: names of all rooms.

@@ -1,4 +1,7 @@
-"""What the explorer has to write, and the check that it did (specification, section 4)."""
+"""What the explorer has to write, and the check that it did.
+
+See docs/rules/textmapworld.md, "Reply format".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The family's metrics, computed from the record of an episode (specification, section 7)."""
+"""The family's metrics, from the record of an episode (docs/rules/textmapworld.md, "Scores")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Colour feedback: how a guess is marked, written, read and measured (spec wordle, 3 and 7)."""
+"""Colour feedback: how a guess is marked, written, read and measured.
+
+See docs/rules/wordle.md, "Flow" and "Scores".
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The rules of `wordle`, `wordle_withclue` and `wordle_withcritic`, version 2."""
+"""The rules of `wordle`, `wordle_withclue` and `wordle_withcritic` (docs/rules/wordle.md)."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ class Wordle(Game):
         return {1: 100, 2: 100, 3: 100, 4: 50, 5: 30}.get(number, 20)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The scores of spec section 7, under upstream's names."""
+        """The scores under upstream's names (docs/rules/wordle.md, "Scores")."""
         return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:
@@ -182,7 +182,7 @@ class WordleWithCritic(WordleWithClue):
         return committed.content
 
     def metrics(self, episode: Episode) -> Metrics:
-        """The scores of spec section 7, the reactions to the critic included."""
+        """The scores, reactions to the critic included (docs/rules/wordle.md, "Scores")."""
         return scores.critic_metrics(episode)
 
 

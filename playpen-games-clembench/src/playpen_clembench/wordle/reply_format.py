@@ -1,4 +1,7 @@
-"""The form of replies: an explanation and one labelled field (spec wordle, sections 4 and 5)."""
+"""The form of replies: an explanation and one labelled field.
+
+See docs/rules/wordle.md, "Reply format" and "Violations".
+"""
 
 from __future__ import annotations
 

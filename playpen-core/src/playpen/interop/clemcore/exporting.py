@@ -1,4 +1,6 @@
-"""Writing runs as results trees of clemcore 3.7.2 (specs/formats.md, section 4).
+"""Writing runs as results trees of clemcore 3.7.2.
+
+The trees are described in docs/rules/formats.md, "Results trees" and "What an export writes".
 
 The tree has what ``clem eval`` and ``clem transcribe`` read; request files, which hold what a
 backend sent and got, are left out.  When an episode began is known, but not when each of its

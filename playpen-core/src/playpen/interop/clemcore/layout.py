@@ -32,7 +32,10 @@ def safe_name(wish: str) -> str:
 
 
 def model_folder(names: Sequence[str]) -> str:
-    """The folder of one or more models, as clemcore 3.4 to 3.7 names it (formats, 4.1.1)."""
+    """The folder of one or more models, as clemcore 3.4 to 3.7 names it.
+
+    See docs/rules/formats.md, "Names of model folders".
+    """
     joined = "--".join(names)
     if len(names) > 2:
         digest = hashlib.sha1(joined.encode(), usedforsecurity=False).hexdigest()

@@ -1,4 +1,4 @@
-"""Reading the results trees of clemcore 2.x to 3.7.2 (specs/formats.md, section 4)."""
+"""Reading the results trees of clemcore 2.x to 3.7.2 (docs/rules/formats.md, "Results trees")."""
 
 from __future__ import annotations
 

@@ -1,4 +1,7 @@
-"""Lists of instances by name, such as the official validation split (specs/formats.md, 3)."""
+"""Lists of instances by name, such as the official validation split.
+
+See docs/rules/formats.md, "Lists of instances".
+"""
 
 from __future__ import annotations
 

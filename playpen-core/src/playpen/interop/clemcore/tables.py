@@ -1,4 +1,7 @@
-"""The tables of ``clem eval`` and ``playpen eval`` (specs/clemscore.md, sections 6 to 8)."""
+"""The tables of ``clem eval`` and ``playpen eval``.
+
+See docs/rules/clemscore.md, "The tables of clem eval" and "The file val.json".
+"""
 
 from __future__ import annotations
 
