@@ -309,9 +309,8 @@ def completion(shell: str) -> None:
     """
     from click.shell_completion import get_completion_class
 
-    from playpen.cli import cli
-
+    program = click.get_current_context().find_root().command
     kind = get_completion_class(shell)
     if kind is None:
         raise PluginError(f"no completion for {shell}")
-    click.echo(kind(cli, {}, "playpen", "_PLAYPEN_COMPLETE").source())
+    click.echo(kind(program, {}, "playpen", "_PLAYPEN_COMPLETE").source())
