@@ -21,6 +21,8 @@ from tests.core.command_line import HERE, HOSTILE, good, playpen, refused, scrip
 from tests.core.conftest import PackFolder
 
 from playpen.cli import cli
+from playpen.panels import panel_scores
+from playpen.provenance import InstanceSet
 from playpen.scoring import GameScore, score_games
 from playpen.store import Run
 from playpen.terminal.tables import score_table
@@ -155,7 +157,9 @@ def test_the_seed_of_sampling_is_the_runs(folder: Path) -> None:
 def test_several_games_in_one_run() -> None:
     out = good("play", "taboo", "wordle", *ORACLE, "-n", "2", "-o", "out")
     assert numbers(out, "taboo")[0] == numbers(out, "wordle")[0] == "2"
-    assert "all games" in out
+    [average] = [line.split() for line in out.splitlines() if line.startswith("dialogue games  ")]
+    assert average[2] == "4"
+    assert "dialogue games: over playpen-games-clembench" in out
     assert [e["game"] for e in lines("out/episodes.jsonl")] == ["taboo"] * 2 + ["wordle"] * 2
 
 
@@ -400,7 +404,9 @@ def test_numbers_are_never_cut_at_eighty_columns() -> None:
     names = ("textmapworld_graphreasoning", "taboo")
     games = [GameScore(n, 1000, 100.0, 98.76, 1.0, 98.76, 100, 800, 200, 10, 0) for n in names]
     output = io.StringIO()
-    Console(width=80, file=output).print(score_table(score_games(games)))
+    score = score_games(games)
+    panels = panel_scores(score, dict.fromkeys(names, InstanceSet("some", False, "2.0")))
+    Console(width=80, file=output).print(score_table(score, panels))
     text = output.getvalue()
     assert "…" not in text
     assert text.count("98.76") == 2 * 3

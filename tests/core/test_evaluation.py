@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import importlib.metadata
 import json
 from collections.abc import Callable
 from pathlib import Path
@@ -43,6 +44,10 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
+def get_pack_version() -> str:
+    return importlib.metadata.version("playpen-games-clembench")
+
+
 def val(path: str) -> dict[str, Any]:
     document: dict[str, Any] = json.loads(Path(path).read_text(encoding="utf-8"))
     return document
@@ -63,12 +68,18 @@ def test_it_plays_scores_and_writes_what_upstream_writes_and_more() -> None:
     )
     assert max(map(len, out.splitlines())) <= 80
     document = val("out/m.val.json")
-    assert list(document) == ["clemscore", "statscore", "evaluation"]
+    assert list(document) == ["dialogue games", "static benchmarks", "evaluation"]
     run = Run.open("out/runs/games")
     games = {name: get_game(name) for name in run.config.assignments}
     dialogue = [e for e in run.episodes() if e.game != "cladder"]
-    assert document["clemscore"] == score_episodes(dialogue, games).clemscore
-    panel = document["evaluation"]["panels"]["clemscore"]
+    pack = get_pack_version()
+    assert document["dialogue games"] == {
+        "score": score_episodes(dialogue, games).clemscore,
+        "instances": f"playpen-games-clembench {pack} (validation)",
+        "rules": "2.0",
+    }
+    panel = document["evaluation"]["panels"]["dialogue games"]
+    assert panel["over"]["official"] is False
     whole = score_episodes(dialogue, games)
     assert (panel["played"], panel["quality"]) == (whole.played, whole.quality)
     results = results_of(dialogue, games)
@@ -80,7 +91,7 @@ def test_it_plays_scores_and_writes_what_upstream_writes_and_more() -> None:
     assert counted["planned"] == counted["played"] == len(dialogue) > 100
     assert document["evaluation"]["seconds"] > 0
     rows = Path("out/clem/results.csv").read_text().splitlines()
-    assert len(rows) == 2 and rows[1].startswith(f"m,{document['clemscore']},")
+    assert len(rows) == 2 and rows[1].startswith(f"m,{document['dialogue games']['score']},")
     assert Path("out/static/results.csv").is_file()
 
 
@@ -125,10 +136,11 @@ def test_another_evaluation_in_the_same_directory_is_refused(
 
 def test_suites_have_runs_of_their_own_and_scores_are_added_to_the_file() -> None:
     good("eval", ORACLE, "--suite", "static-1.0", "-o", "out", "--name", "m")
-    assert list(val("out/m.val.json")) == ["statscore", "evaluation"]
+    assert list(val("out/m.val.json")) == ["static benchmarks", "evaluation"]
     good("eval", ORACLE, "--games", "taboo", "-o", "out", "--name", "m")
     document = val("out/m.val.json")
-    assert document["clemscore"] == document["statscore"] == 100
+    assert document["dialogue games"]["score"] == document["static benchmarks"]["score"] == 100
+    assert not {"clemscore", "statscore"} & document.keys()
     assert sorted(path.name for path in Path("out/runs").iterdir()) == ["games", "static-1.0"]
 
 
@@ -148,10 +160,10 @@ def test_seen_unseen_and_static_games_are_scored_apart() -> None:
     run = Run.open("out/runs/games")
     panels = evaluate([run], seen=["taboo"]).panels
     assert {name: panel.games for name, panel in panels.items()} == {
-        "clemscore": ["guesswhat", "taboo", "wordle"],
+        "dialogue games": ["guesswhat", "taboo", "wordle"],
         "seen games": ["taboo"],
         "unseen games": ["guesswhat", "wordle"],
-        "statscore": ["cladder"],
+        "static benchmarks": ["cladder"],
     }
     panels = evaluate([run], seen=["taboo"], unseen=["wordle"]).panels
     assert panels["other games"].games == ["guesswhat"]
@@ -168,7 +180,7 @@ def test_a_training_tells_which_games_were_seen() -> None:
     good("eval", spec, "--games", "taboo,wordle", "-o", "out", "--name", "m")
     panels = val("out/m.val.json")["evaluation"]["panels"]
     assert {name: panel["games"] for name, panel in panels.items()} == {
-        "clemscore": ["taboo", "wordle"],
+        "dialogue games": ["taboo", "wordle"],
         "seen games": ["taboo"],
         "unseen games": ["wordle"],
     }
@@ -205,7 +217,8 @@ def test_a_missing_episode_is_named_marked_and_refused_if_strict(recorded: Run) 
     out = good("eval", "run", "-o", "out", "--name", "m")
     flat = " ".join(out.split())
     assert (
-        "clemscore (2)*" in flat and f"19 of 20 episodes are played, 1 are missing ({name})" in flat
+        "dialogue games (2)*" in flat
+        and f"19 of 20 episodes are played, 1 are missing ({name})" in flat
     )
     coverage = val("out/m.val.json")["evaluation"]["games"][lost["game"]]["coverage"]
     assert (coverage["missing"], coverage["absent"]) == (1, [name])
@@ -357,7 +370,9 @@ def test_the_recorded_evaluation_gives_its_scores_and_tables(parity: Path) -> No
     for kind in ("clem", "static"):
         recorded = (parity / f"results_{kind}.csv").read_bytes()
         assert (Path("out") / kind / "results.csv").read_bytes() == recorded
+    assert "clemscore: over official " in out and "statscore: over official 2025-" in out
     document = val("out/llama3-8b-t0.0.val.json")
+    assert list(document) == ["clemscore", "statscore", "evaluation"]
     assert {k: document[k] for k in ("statscore", "clemscore")} == val(str(parity / "val.json"))
 
 

@@ -109,11 +109,14 @@ def test_the_scores_are_those_of_playpen_score_with_intervals(tmp_path: Path) ->
          tmp_path / "run")  # fmt: skip
     scored = json.loads(good("score", tmp_path / "run", "--json"))
     [run] = summary_of(tmp_path / "run").runs
+    [panel] = run.panels
     for name in ("played", "quality", "clemscore"):
-        estimate = getattr(run.scores, name)
+        estimate = getattr(panel.scores, name)
         assert estimate.value == scored[name]
         assert estimate.low <= estimate.value <= estimate.high
-    assert run.scores.played.low < run.scores.played.high
+    assert panel.scores.played.low < panel.scores.played.high
+    assert (panel.name, panel.official) == ("dialogue games", False)
+    assert panel.over.endswith("(validation), rules 2.0")
     [game] = run.games
     assert (game.game, game.success, game.lose, game.aborted) == (
         "taboo", *(scored["games"][0][name] for name in ("success", "lose", "aborted")),
@@ -178,23 +181,24 @@ def test_an_episode_that_failed_and_was_tried_again_counts_once(tmp_path: Path) 
 
 def test_a_game_that_is_not_installed_is_scored_by_its_outcomes(tmp_path: Path) -> None:
     [run] = summary_of(write_run(tmp_path / "run", mixed(6))).runs
-    assert run.scores.played.value == 66.67
-    assert run.scores.mean.value == pytest.approx(80 / 3)
+    assert run.panels[0].scores.played.value == 66.67
+    assert run.panels[0].scores.mean.value == pytest.approx(80 / 3)
     assert [note for note in run.notes if GAME in note]
 
 
 def test_a_run_of_aborts_only_has_no_quality(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [episode(n, Abort("tag", "no tag")) for n in range(3)])
     [told] = summary_of(run).runs
-    assert (told.scores.played.value, told.scores.quality.value) == (0, None)
-    assert told.scores.mean.value == 0
+    scores = told.panels[0].scores
+    assert (scores.played.value, scores.quality.value) == (0, None)
+    assert scores.mean.value == 0
     good("report", run, "-o", tmp_path / "page.html")
 
 
 def test_a_run_without_episodes_has_no_scores(tmp_path: Path) -> None:
     run = write_run(tmp_path / "run", [], planned=3)
     [told] = summary_of(run).runs
-    assert told.scores.clemscore.value is None
+    assert told.panels[0].scores.clemscore.value is None
     assert told.coverage.missing == 3
     assert "0 of 3" in "".join(page_of(tmp_path, run).shown)
 
@@ -395,7 +399,7 @@ def test_what_models_say_is_no_markdown(tmp_path: Path) -> None:
     widths = {
         len(re.findall(r"(?<!\\)\|", line)) for line in text.splitlines() if line.startswith("|")
     }
-    assert widths <= {7, 10, 8}  # of the tables of runs, games and reasons
+    assert widths <= {9, 10, 7}  # of the tables of runs, games and reasons
 
 
 def test_every_episode_is_in_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,7 +1,6 @@
 """Evaluations: scores of a player in panels of games, with their intervals and their coverage.
 
-A panel is a set of games whose scores are averaged: the games that a player was trained on (on
-instances it has not seen), those it was not trained on, and the static benchmarks.
+Which games are averaged together is for `playpen.panels` to say.
 """
 
 from __future__ import annotations
@@ -16,7 +15,9 @@ from playpen.cast import Cast
 from playpen.completeness import Coverage, coverage_of, scan_lines
 from playpen.episode import Episode
 from playpen.instance import Instance
-from playpen.plugins import get_game, registry
+from playpen.panels import PanelScore, check_panels, panel_scores
+from playpen.plugins import get_game
+from playpen.provenance import InstanceSet, instance_sets
 from playpen.rollout import NO_LIMITS, Limits
 from playpen.runner import create_run
 from playpen.scoring import (
@@ -25,47 +26,42 @@ from playpen.scoring import (
     GameScore,
     Results,
     TokenCount,
-    score_games,
 )
 from playpen.statistics import Scores, pass_at, score_intervals
 from playpen.store import Progress, Run, RunError
 
-CLEMSCORE, STATSCORE = "clemscore", "statscore"
-"""The names that upstream's ``val.json`` has for the scores of the two kinds of games."""
-SEEN, UNSEEN, OTHER = "seen games", "unseen games", "other games"
 _FAULTS_SHOWN = 10
 
 
-class Panel(msgspec.Struct):
-    """The scores of some games together.
+class Panel(PanelScore):
+    """The scores of some games together, and how sure they are.
 
     Attributes:
-        score: as upstream defines and rounds it; `None` if no episode has a main score.
-        played: average % played over games, rounded as upstream does.
-        quality: average quality, the same.
-        games: their names.
         intervals: the four scores without rounding, with their 95 % intervals; `None` if nothing
             was played.
         coverage: of all games of the panel.
     """
 
-    score: float | None
-    played: float | None
-    quality: float | None
-    games: list[str]
     intervals: Scores | None
     coverage: Coverage
 
 
 class GameResult(msgspec.Struct):
-    """The scores of one game; `pass_at` is the share of instances won in at least one of k plays.
+    """The scores of one game.
 
-    It is given for 1 and for the number of repeats, where every instance was played equally often.
+    Attributes:
+        score: as upstream defines and rounds it.
+        intervals: the four scores with their 95 % intervals; `None` if nothing was played.
+        coverage: what was planned and played.
+        over: the instances and the rules.
+        pass_at: the share of instances won in at least one of k plays, for 1 and for the number of
+            repeats, where every instance was played equally often.
     """
 
     score: GameScore
     intervals: Scores | None
     coverage: Coverage
+    over: InstanceSet
     pass_at: dict[int, float] = {}
 
 
@@ -73,7 +69,7 @@ class Evaluation(msgspec.Struct):
     """All that an evaluation found.
 
     Attributes:
-        panels: by name; `CLEMSCORE` and `STATSCORE` hold all dialogue games and all static ones.
+        panels: by title, as `playpen.panels` divides games.
         games: by name.
         tokens: by player.
         seconds: in which at least one episode was played.
@@ -117,11 +113,13 @@ def evaluate(
             a game is in two runs.
         PluginError: a game is not installed.
     """
-    _check_panels(seen or (), unseen or ())
+    check_panels(seen or (), unseen or ())
     owners: dict[str, Run] = {}
     coverage: dict[str, Coverage] = {}
+    sets: dict[str, InstanceSet] = {}
     for run in runs:
         coverage |= coverage_of(run, refuse_faults(run))
+        sets |= instance_sets(run)
         for name in run.config.assignments:
             if name in owners:
                 raise RunError(
@@ -139,32 +137,31 @@ def evaluate(
             if judged is not None:
                 judged(run, episode, row)
     scores, results = aggregate.score(), aggregate.results
-    found = {
+    per_game = {
         score.game: GameResult(
             score,
             _intervals(results, [score.game], seed),
             coverage[score.game],
+            sets[score.game],
             _pass_at(results.get(score.game, {}).values()),
         )
         for score in scores.games
     }
-    for name in sorted(coverage.keys() - found.keys()):
-        found[name] = GameResult(GameScore(name, 0, 0, None, None, None, 0, 0, 0), None,
-                                 coverage[name])  # fmt: skip
+    for name in sorted(coverage.keys() - per_game.keys()):
+        per_game[name] = GameResult(GameScore(name, 0, 0, None, None, None, 0, 0, 0), None,
+                                 coverage[name], sets[name])  # fmt: skip
     panels = {
-        title: Panel(
-            together.clemscore,
-            together.played,
-            together.quality,
-            names,
-            _intervals(results, names, seed),
-            sum((coverage[name] for name in names), Coverage()),
+        panel.title: Panel(
+            **msgspec.structs.asdict(panel),
+            intervals=_intervals(results, panel.games, seed),
+            coverage=sum((coverage[name] for name in panel.games), Coverage()),
         )
-        for title, names in _panels(sorted(found), seen, unseen).items()
-        for together in [score_games(game for game in scores.games if game.game in names)]
+        for panel in panel_scores(
+            scores, {name: sets[name] for name in per_game}, seen=seen, unseen=unseen
+        )
     }
     paths = [str(run.path) for run in runs]
-    return Evaluation(panels, found, scores.tokens, _seconds(spans), paths)
+    return Evaluation(panels, per_game, scores.tokens, _seconds(spans), paths)
 
 
 def _readable(run: Run) -> Iterator[Episode]:
@@ -215,43 +212,6 @@ def tell_faults(run: Run) -> RunError:
         f"`playpen resume {run.path} --repair` moves such lines to episodes.damaged and plays what "
         "is missing then"
     )
-
-
-def is_static(game: str) -> bool:
-    """Whether a game is a static benchmark: one of its suites is called ``static...``."""
-    claims = registry().games.get(game, [])
-    return any(suite.startswith("static") for spec, _ in claims for suite in spec.suites)
-
-
-def _check_panels(seen: Collection[str], unseen: Collection[str]) -> None:
-    """Refuse lists of games that contradict each other, or the panel of static benchmarks."""
-    both = sorted(set(seen) & set(unseen))
-    if both:
-        raise RunError(f"{', '.join(both)}: seen and unseen at once; name a game in one list only")
-    static = sorted(name for name in {*seen, *unseen} if is_static(name))
-    if static:
-        raise RunError(
-            f"{', '.join(static)}: static benchmarks have a panel of their own; take them out of "
-            "the lists of seen and unseen games"
-        )
-
-
-def _panels(
-    games: Sequence[str], seen: Collection[str] | None, unseen: Collection[str] | None
-) -> dict[str, list[str]]:
-    static = [name for name in games if is_static(name)]
-    dialogue = [name for name in games if name not in static]
-    panels = {CLEMSCORE: dialogue}
-    if seen is not None or unseen is not None:
-        if seen is None:
-            seen = [name for name in dialogue if name not in (unseen or ())]
-        if unseen is None:
-            unseen = [name for name in dialogue if name not in seen]
-        panels[SEEN] = [name for name in dialogue if name in seen]
-        panels[UNSEEN] = [name for name in dialogue if name in unseen]
-        panels[OTHER] = [name for name in dialogue if name not in seen and name not in unseen]
-    panels[STATSCORE] = static
-    return {title: names for title, names in panels.items() if names}
 
 
 def _intervals(results: Results, names: Iterable[str], seed: int) -> Scores | None:

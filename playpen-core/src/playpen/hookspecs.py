@@ -32,7 +32,11 @@ hookimpl = pluggy.HookimplMarker("playpen")
 
 
 class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
-    """A game: `path` names a subclass of `playpen.Game`."""
+    """A game: `path` names a subclass of `playpen.Game`.
+
+    `published` names a list of hashes, ``"package:folder/file.tsv.xz"``, of the instances that
+    were published for it: see `playpen.provenance`.  Scores over others are not called clemscore.
+    """
 
     name: str
     path: str
@@ -41,6 +45,7 @@ class GameSpec(msgspec.Struct, frozen=True, kw_only=True):
     languages: tuple[str, ...] = ("en",)
     suites: tuple[str, ...] = ()
     tags: tuple[str, ...] = ()
+    published: str | None = None
 
 
 class PlayerSpec(msgspec.Struct, frozen=True, kw_only=True):

@@ -6,6 +6,7 @@ from playpen.hookspecs import GameSpec, hookimpl
 
 SUITE = "clembench-2.0"
 STATIC = "static-1.0"
+PUBLISHED = "playpen_clembench:official/instances.tsv.xz"
 
 
 @hookimpl
@@ -18,6 +19,7 @@ def playpen_games() -> list[GameSpec]:
             summary="describe a word without the forbidden words; the partner guesses it",
             roles=("describer", "guesser"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="wordle",
@@ -25,6 +27,7 @@ def playpen_games() -> list[GameSpec]:
             summary="find a five-letter word from coloured feedback",
             roles=("guesser",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="wordle_withclue",
@@ -32,6 +35,7 @@ def playpen_games() -> list[GameSpec]:
             summary="wordle with a crossword-style clue",
             roles=("guesser",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="wordle_withcritic",
@@ -39,6 +43,7 @@ def playpen_games() -> list[GameSpec]:
             summary="wordle with a clue and a critic who comments on each tentative guess",
             roles=("guesser", "critic"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="referencegame",
@@ -46,6 +51,7 @@ def playpen_games() -> list[GameSpec]:
             summary="describe one of three grids so that the partner picks it",
             roles=("giver", "follower"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="codenames",
@@ -53,6 +59,7 @@ def playpen_games() -> list[GameSpec]:
             summary="one clue word for several words of a board; the partner finds them",
             roles=("cluegiver", "guesser"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="imagegame",
@@ -60,6 +67,7 @@ def playpen_games() -> list[GameSpec]:
             summary="instruct a partner, step by step, to draw a grid",
             roles=("giver", "follower"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="guesswhat",
@@ -67,6 +75,7 @@ def playpen_games() -> list[GameSpec]:
             summary="find the secret one of eight words by yes/no questions",
             roles=("guesser", "answerer"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="textmapworld",
@@ -74,6 +83,7 @@ def playpen_games() -> list[GameSpec]:
             summary="explore a map of rooms without missing one",
             roles=("explorer",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="textmapworld_graphreasoning",
@@ -81,6 +91,7 @@ def playpen_games() -> list[GameSpec]:
             summary="explore a map of rooms and draw it with every move",
             roles=("explorer",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="textmapworld_specificroom",
@@ -88,6 +99,7 @@ def playpen_games() -> list[GameSpec]:
             summary="find one room of a map",
             roles=("explorer",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="adventuregame",
@@ -95,6 +107,7 @@ def playpen_games() -> list[GameSpec]:
             summary="find things in a house and deliver them, by text commands",
             roles=("adventurer",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="privateshared",
@@ -102,6 +115,7 @@ def playpen_games() -> list[GameSpec]:
             summary="tell values one by one and keep track of who knows what",
             roles=("answerer",),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="matchit_ascii",
@@ -109,6 +123,7 @@ def playpen_games() -> list[GameSpec]:
             summary="find out by talking whether two grids are the same",
             roles=("player_a", "player_b"),
             suites=(SUITE,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="mmlu_pro",
@@ -116,6 +131,7 @@ def playpen_games() -> list[GameSpec]:
             summary="multiple-choice questions of professional knowledge",
             roles=("answerer",),
             suites=(STATIC,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="cladder",
@@ -123,6 +139,7 @@ def playpen_games() -> list[GameSpec]:
             summary="yes/no questions of causal reasoning",
             roles=("answerer",),
             suites=(STATIC,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="eqbench",
@@ -130,6 +147,7 @@ def playpen_games() -> list[GameSpec]:
             summary="rate the emotions of people in a dialogue",
             roles=("answerer",),
             suites=(STATIC,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="ifeval",
@@ -137,6 +155,7 @@ def playpen_games() -> list[GameSpec]:
             summary="follow instructions that can be checked by program",
             roles=("answerer",),
             suites=(STATIC,),
+            published=PUBLISHED,
         ),
         GameSpec(
             name="bbh",
@@ -144,5 +163,6 @@ def playpen_games() -> list[GameSpec]:
             summary="hard reasoning tasks of many kinds",
             roles=("answerer",),
             suites=(STATIC,),
+            published=PUBLISHED,
         ),
     ]

@@ -94,9 +94,9 @@ def evaluate(
 ) -> None:
     """Measure a PLAYER, or what was recorded in RUNs.
 
-    Plays what is missing and writes DIR/<name>.val.json with clemscore and statscore, 95 %
-    intervals, coverage, tokens and time, and raw.csv and results.csv as clembench has them.  The
-    same command continues an evaluation that was interrupted.
+    Plays what is missing and writes DIR/<name>.val.json with scores (clemscore and statscore over
+    published instances), 95 % intervals, coverage, tokens and time, and raw.csv and results.csv as
+    clembench has them.  The same command continues an evaluation that was interrupted.
 
     \b
     playpen eval hf:runs/grpo/checkpoint-40 --split test
@@ -323,17 +323,29 @@ def _play(
 def _write(
     folder: Path, name: str, evaluation: Evaluation, rows: Sequence[Scored], *, std: bool
 ) -> Path:
-    """Write ``<name>.val.json``, and ``raw.csv`` and ``results.csv`` for each kind of games."""
-    from playpen.evaluation import CLEMSCORE, STATSCORE, as_document
-    from playpen.interop.clemcore.tables import write_tables, write_val
+    """Write ``<name>.val.json``, and ``raw.csv`` and ``results.csv`` for each kind of games.
 
-    for key, kind in ((CLEMSCORE, "clem"), (STATSCORE, "static")):
-        if key in evaluation.panels:
-            games = set(evaluation.panels[key].games)
-            write_tables([row for row in rows if row.game in games], folder / kind, std=std)
-    scores = {
-        key: evaluation.panels[key].score
-        for key in (CLEMSCORE, STATSCORE)
-        if key in evaluation.panels
-    }
-    return write_val(folder, name, scores, evaluation=as_document(evaluation))
+    ``clemscore`` and ``statscore`` are written for published instances only; other scores stand
+    under the kind of games, with the instances and the rules.
+    """
+    from playpen.evaluation import as_document
+    from playpen.interop.clemcore.tables import write_tables, write_val
+    from playpen.panels import DIALOGUE, STATIC
+
+    scores: dict[str, object] = {}
+    replaced = set()
+    for title, kind, official in ((DIALOGUE, "clem", "clemscore"), (STATIC, "static", "statscore")):
+        panel = evaluation.panels.get(title)
+        if panel is None:
+            continue
+        games = set(panel.games)
+        write_tables([row for row in rows if row.game in games], folder / kind, std=std)
+        replaced |= {title, official}
+        if panel.over.official:
+            scores[official] = panel.score
+        else:
+            over = panel.over
+            scores[title] = {
+                "score": panel.score, "instances": over.name, "rules": over.rules
+            }  # fmt: skip
+    return write_val(folder, name, scores, evaluation=as_document(evaluation), replaced=replaced)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -15,6 +15,7 @@ from playpen.plugins import PluginError, get_game
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from playpen.panels import PanelScore
     from playpen.replay import Divergence
     from playpen.scoring import RunScore
     from playpen.store import Run
@@ -81,7 +82,8 @@ def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
 def score(run: str, as_json: bool) -> None:
     """Score a RUN, and write its scores.json.
 
-    Per game: % played, quality, clemscore, and the counts behind them.
+    Per game: % played, quality, their product (clemscore, statscore), and the counts behind
+    them.  A line says what the averages are over: published instances, or others.
     """
     import msgspec
     from rich.console import Console
@@ -90,7 +92,8 @@ def score(run: str, as_json: bool) -> None:
 
     opened = Run.open(run)
     if as_json:
-        click.echo(msgspec.json.format(msgspec.json.encode(_scored(opened)), indent=2).decode())
+        _, _, document = _scored(opened)
+        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
     else:
         show_scores(opened, Console())
 
@@ -100,8 +103,10 @@ def show_scores(run: Run, console: Console) -> None:
     from playpen.escape import escape
     from playpen.terminal.tables import score_table
 
-    score = _scored(run)
-    console.print(score_table(score))
+    score, panels, _ = _scored(run)
+    console.print(score_table(score, panels))
+    for panel in panels:
+        click.echo(escape(panel.basis, one_line=True))
     for label, count in score.tokens.items():
         click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
     planned = sum(run.config.episodes.values())
@@ -114,19 +119,25 @@ def show_scores(run: Run, console: Console) -> None:
         )
 
 
-def _scored(run: Run) -> RunScore:
-    """Score a run and write ``scores.json``."""
+def _scored(run: Run) -> tuple[RunScore, list[PanelScore], dict[str, Any]]:
+    """Score a run and write ``scores.json``: the scores, their panels, and the file's content."""
     import msgspec
 
+    from playpen.panels import panel_scores
+    from playpen.provenance import instance_sets
     from playpen.scoring import score_episodes
 
     games = {name: get_game(name) for name in run.config.assignments}
-    result = score_episodes(run.episodes(failed=True), games)
+    score = score_episodes(run.episodes(failed=True), games)
+    panels = panel_scores(score, instance_sets(run))
+    document = {**msgspec.to_builtins(score), "panels": msgspec.to_builtins(panels)}
+    if len(panels) > 1:  # there is no average over games of both kinds
+        document |= dict.fromkeys(("played", "quality", "clemscore"))
     try:
-        run.write_scores(msgspec.to_builtins(result))
+        run.write_scores(document)
     except OSError as error:  # somebody else's run can still be looked at
         click.echo(f"scores.json is not written: {run.path}: {error.strerror}", err=True)
-    return result
+    return score, panels, document
 
 
 @click.command()

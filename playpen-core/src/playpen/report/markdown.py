@@ -38,22 +38,26 @@ def _report(summary: Summary) -> Iterator[str]:
 
 def _runs(runs: Sequence[RunSummary]) -> Iterator[str]:
     yield from _table(
-        ["run", "episodes", "% played", "quality", "clemscore", "mean score"],
+        ["run", "games", "episodes", "% played", "quality", "score", "mean score", "over"],
         (
             [
-                escaped(run.name) + ("" if run.complete else " (incomplete)"),
-                f"{run.coverage.played} of {run.coverage.planned}",
-                estimate(run.scores.played),
-                estimate(run.scores.quality),
-                estimate(run.scores.clemscore),
-                estimate(run.scores.mean),
+                escaped(run.name) + ("" if panel.coverage.complete else " (incomplete)"),
+                f"{panel.name} ({len(panel.games)})",
+                f"{panel.coverage.played} of {panel.coverage.planned}",
+                estimate(panel.scores.played),
+                estimate(panel.scores.quality),
+                estimate(panel.scores.clemscore),
+                estimate(panel.scores.mean),
+                escaped(panel.over),
             ]
             for run in runs
+            for panel in run.panels
         ),
     )
     yield (
-        "\n95 % intervals in brackets (instances drawn anew). clemscore: % played times quality; "
-        "mean score: an aborted episode counts as 0."
+        "\n95 % intervals in brackets (instances drawn anew). score: % played times quality, "
+        "called clemscore or statscore over published instances only; mean score: an aborted "
+        "episode counts as 0."
     )
     for run in runs:
         if not run.complete:

@@ -11,6 +11,7 @@ import msgspec
 from playpen.completeness import Coverage, coverage_of
 from playpen.episode import Episode, Key, Said
 from playpen.errors import PlaypenError
+from playpen.provenance import InstanceSet, instance_sets
 from playpen.store import Run, RunConfig, run_directories
 
 Curve = list[tuple[int, float]]
@@ -25,6 +26,7 @@ class RecordedRuns(NamedTuple):
         path: its directory.
         config: what was asked for.
         coverage: per game, how much of that was played.
+        sets: per game, the instances and rules that its score is over.
         attempts: all episodes, failed attempts included, without their tokens.
     """
 
@@ -32,6 +34,7 @@ class RecordedRuns(NamedTuple):
     path: Path
     config: RunConfig
     coverage: dict[str, Coverage]
+    sets: dict[str, InstanceSet]
     attempts: list[Episode]
 
     @property
@@ -117,7 +120,8 @@ def read_runs(path: Path, name: str) -> RecordedRuns:
         )
     coverage = {game: found for run in runs for game, found in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
-    return RecordedRuns(name, path, config, coverage, attempts)
+    sets = {game: one for run in runs for game, one in instance_sets(run).items()}
+    return RecordedRuns(name, path, config, coverage, sets, attempts)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

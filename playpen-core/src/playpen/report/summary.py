@@ -11,12 +11,13 @@ import msgspec
 from playpen.completeness import Coverage
 from playpen.failure_reasons import Reason, reasons
 from playpen.game import Game
+from playpen.panels import PanelScore, panel_scores
 from playpen.plugins import PluginError, get_game
 from playpen.report.sources import Curve, Problem, RecordedRuns, ReportSources, Training, encodable
-from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount
+from playpen.scoring import Aggregate, GameScore, Results, TokenCount
 from playpen.statistics import Gain, compare, score_intervals
 
-FORMAT = "playpen-report/1"
+FORMAT = "playpen-report/2"
 
 
 class Estimate(msgspec.Struct, frozen=True):
@@ -43,6 +44,26 @@ class Headline(msgspec.Struct, frozen=True):
     mean: Estimate = Estimate()
 
 
+class PanelSummary(msgspec.Struct, frozen=True):
+    """The scores of a run over some of its games: see `playpen.panels`.
+
+    Attributes:
+        name: ``clemscore``, ``statscore``, or what the games are.
+        games: their names.
+        coverage: of these games.
+        scores: averages over them.
+        over: the instances and rules, for people.
+        official: whether all instances are published ones.
+    """
+
+    name: str
+    games: list[str]
+    coverage: Coverage
+    scores: Headline
+    over: str
+    official: bool
+
+
 class GameSummary(msgspec.Struct, frozen=True):
     """A game in a run: coverage, scores, and the counts behind them."""
 
@@ -56,7 +77,7 @@ class GameSummary(msgspec.Struct, frozen=True):
 
 
 class RunSummary(msgspec.Struct, frozen=True):
-    """A run: what was asked for, coverage, scores over its games and of each, reasons.
+    """A run: what was asked for, coverage, scores by panel and of each game, reasons.
 
     `notes` tells what is unusual about its numbers.
     """
@@ -70,7 +91,7 @@ class RunSummary(msgspec.Struct, frozen=True):
     seed: int
     complete: bool
     coverage: Coverage
-    scores: Headline
+    panels: list[PanelSummary]
     games: list[GameSummary]
     reasons: list[Reason]
     tokens: dict[str, TokenCount]
@@ -190,7 +211,17 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
         seed=config.seed,
         complete=total.complete,
         coverage=total,
-        scores=_headline(score, results, seed),
+        panels=[
+            PanelSummary(
+                name=panel.name,
+                games=panel.games,
+                coverage=sum((coverage[name] for name in panel.games), Coverage()),
+                scores=_panel_headline(panel, results, seed),
+                over=str(panel.over),
+                official=panel.over.official,
+            )
+            for panel in panel_scores(score, {name: recorded.sets[name] for name in coverage})
+        ],
         games=[
             _game(name, covered, scored.get(name), results, seed)
             for name, covered in sorted(coverage.items())
@@ -207,21 +238,29 @@ def _game(
     if score is None:
         return GameSummary(name, coverage, Headline(), 0, 0, 0, 0)
     alone = {name: results[name]} if name in results else {}
-    scores = _headline(score, alone, seed)
+    scores = _headline((score.played, score.quality, score.clemscore), alone, seed)
     return GameSummary(
         name, coverage, scores, score.success, score.lose, score.aborted, score.unscored
     )
 
 
-def _headline(score: RunScore | GameScore, results: Results, seed: int) -> Headline:
-    """The scores as `playpen score` rounds them, with bootstrap intervals."""
+def _panel_headline(panel: PanelScore, results: Results, seed: int) -> Headline:
+    mine = {name: results[name] for name in panel.games if name in results}
+    return _headline((panel.played, panel.quality, panel.score), mine, seed)
+
+
+def _headline(
+    rounded: tuple[float | None, float | None, float | None], results: Results, seed: int
+) -> Headline:
+    """The scores as `playpen score` rounds them (% played, quality, product), with intervals."""
     if not results:
         return Headline()
     intervals = score_intervals(results, seed=seed)
+    played, quality, product = rounded
     return Headline(
-        played=_estimate(intervals.played, score.played),
-        quality=_estimate(intervals.quality, score.quality),
-        clemscore=_estimate(intervals.clemscore, score.clemscore),
+        played=_estimate(intervals.played, played),
+        quality=_estimate(intervals.quality, quality),
+        clemscore=_estimate(intervals.clemscore, product),
         mean=_estimate(intervals.unbiased, intervals.unbiased.value),
     )
 

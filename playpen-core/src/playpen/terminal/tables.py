@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from types import TracebackType
 
 from rich import box
@@ -21,6 +22,7 @@ from rich.table import Table
 from rich.text import Text
 
 from playpen.episode import Episode
+from playpen.panels import PanelScore
 from playpen.scoring import RunScore
 
 MISSING = "-"
@@ -40,12 +42,17 @@ def plain_table(*columns: str, title: str | None = None) -> Table:
     )
 
 
-def score_table(score: RunScore, title: str | None = None) -> Table:
-    """Per game and over games: % played, quality, clemscore, and the counts behind them."""
-    table = plain_table(title=title)
+def score_table(score: RunScore, panels: Sequence[PanelScore]) -> Table:
+    """Per game and over games: % played, quality, their product, and the counts behind them.
+
+    Args:
+        score: of the games.
+        panels: the averages.
+    """
+    table = plain_table()
     # Where it gets narrow a name may be folded, but no number may be cut.
     table.add_column("game", overflow="fold", min_width=8)
-    for column in ("episodes", "% played", "quality", "clemscore"):
+    for column in ("episodes", "% played", "quality", "score"):
         table.add_column(column, justify="right", no_wrap=True)
     for column, style in (("win", "green"), ("lose", "red"), ("abort", "yellow")):
         table.add_column(column, justify="right", no_wrap=True, style=style)
@@ -66,15 +73,18 @@ def score_table(score: RunScore, title: str | None = None) -> Table:
         )
     if len(score.games) > 1:
         table.add_section()
-        table.add_row(
-            Text("all games", style="bold"),
-            str(sum(game.episodes for game in score.games)),
-            number(score.played),
-            number(score.quality),
-            Text(number(score.clemscore), style="bold"),
-            *(str(sum(getattr(g, c) for g in score.games)) for c in ("success", "lose", "aborted")),
-            *([str(failed)] if failed else []),
-        )
+        for panel in panels:
+            games = [game for game in score.games if game.game in panel.games]
+            counts = ("episodes", "success", "lose", "aborted", "failed")
+            episodes, *others = (str(sum(getattr(g, name) for g in games)) for name in counts)
+            table.add_row(
+                Text(panel.name, style="bold"),
+                episodes,
+                number(panel.played),
+                number(panel.quality),
+                Text(number(panel.score), style="bold"),
+                *(others if failed else others[:-1]),
+            )
     return table
 
 

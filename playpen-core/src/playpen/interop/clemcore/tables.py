@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -104,17 +104,19 @@ def write_tables(
 def write_val(
     folder: Path,
     model: str,
-    scores: Mapping[str, float | None],
+    scores: Mapping[str, Any],
     *,
     evaluation: Mapping[str, Any] | None = None,
+    replaced: Collection[str] = (),
 ) -> Path:
     """Add scores to ``<model>.val.json``: ``clemscore``, ``statscore``, as suites are run.
 
     Args:
         folder: where the file is.
         model: the name it is given.
-        scores: the two numbers, as far as there are any.
+        scores: the two numbers, as far as there are any, or what stands in their place.
         evaluation: more about them, which upstream does not have; replaces what was there.
+        replaced: keys that are not kept from an earlier file.
 
     Returns:
         The file, in which scores of other suites stay as they are.
@@ -129,7 +131,8 @@ def write_val(
             msgspec.json.decode(file.read_bytes(), type=dict[str, Any]) if file.exists() else {}
         )
         added = {} if evaluation is None else {"evaluation": evaluation}
-        content = msgspec.json.encode({**before, **scores, **added})
+        kept = {key: value for key, value in before.items() if key not in replaced}
+        content = msgspec.json.encode({**kept, **scores, **added})
         file.write_bytes(msgspec.json.format(content, indent=2) + b"\n")
     except OSError as error:
         raise RunError(f"{file} cannot be written: {error.strerror}") from None
