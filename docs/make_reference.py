@@ -16,6 +16,7 @@ import msgspec
 
 from playpen import hookspecs
 from playpen.cli import cli
+from playpen.cli.exit_codes import ExitCode
 from playpen.option_docs import REQUIRED, UNSET, options_of, summary_of
 from playpen.plugins import get_game, load, registry
 from playpen.training.config import TABLES, TrainConfig
@@ -133,7 +134,9 @@ def _code(default: str) -> str:
 def cli_page() -> str:
     """The help of every command."""
     registry().manager.hook.playpen_commands(cli=cli)
-    parts = ["# Command line\n"]
+    parts = ["# Command line\n", "| exit code | means |", "|---|---|"]
+    parts += [f"| {code.value} | {code.meaning} |" for code in ExitCode]
+    parts.append("")
     for path, command in _commands("playpen", cli):
         context = click.Context(command, info_name=path, terminal_width=96)
         parts += [f"## `{path}`\n", "```text", command.get_help(context), "```\n"]

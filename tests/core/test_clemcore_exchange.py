@@ -463,7 +463,7 @@ def test_a_crash_before_anything_was_recorded_is_reported(left: str) -> None:
         content = {"error": "E", "message": ""} if left == "error.json" else {"game_id": number}
         write(folder / left, content)
     result = playpen("import-run", "results", "-o", "run")
-    assert result.code == 1
+    assert result.code == 3
     assert "1 episodes of m are in run" in result.out
     places = ", ".join(f"m/guessing/hard/instance_{number:05d}" for number in range(5))
     assert result.err == (
@@ -514,7 +514,7 @@ def test_a_crash_is_a_failed_episode(error: dict[str, Any] | None, reason: str) 
     if error:
         write(crashed / "error.json", error)
     result = playpen("import-run", "results", "-o", "run")
-    assert result.code == 1
+    assert result.code == 3
     assert "1 episodes have no outcome and count as failed:" in result.err
     assert f"guessing/easy/2 (m/guessing/easy/instance_00002): {reason}" in result.err
     failed, done = episodes_of("run")
@@ -661,12 +661,12 @@ def test_games_that_are_not_installed_are_left_out_and_named() -> None:
     for number in range(3):
         record(game="chesss", instance={"game_id": number})
     result = playpen("import-run", "results", "-o", "run")
-    assert result.code == 1
+    assert result.code == 3
     assert "1 episodes of m are in run" in result.out
     assert result.err == "Left out: 3 episodes of chesss: there is no game 'chesss'.\n"
     # What is installed does not decide where a run is.
     record(game="chesss", model="other")
-    assert playpen("import-run", "results", "-o", "both").code == 1
+    assert playpen("import-run", "results", "-o", "both").code == 3
     assert [path.parent.as_posix() for path in Path("both").rglob("run.json")] == ["both/m"]
     shown = refused("import-run", "results/m/chesss", "-o", "other")
     assert (

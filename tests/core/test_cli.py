@@ -246,7 +246,7 @@ def test_a_person_plays_without_a_moving_bar(
 
 def test_failed_episodes_are_reported_and_resume_plays_them(installed: PackFolder) -> None:
     result = playpen("play", "taboo", "-p", "flaky:", "-n", "3", "-o", "out")
-    assert result.code == 1
+    assert result.code == 3
     assert numbers(result.out)[0] == "0"
     assert numbers(result.out)[-1] == "3"
     assert "Failed: the server of taboo/high_en/" in result.err
@@ -263,10 +263,10 @@ def test_failed_episodes_are_reported_and_resume_plays_them(installed: PackFolde
 
 
 def test_what_fails_again_and_again_is_given_up(installed: PackFolder) -> None:
-    assert playpen("play", "taboo", "-p", "flaky:?failures=-1", "-n", "2", "-o", "out").code == 1
+    assert playpen("play", "taboo", "-p", "flaky:?failures=-1", "-n", "2", "-o", "out").code == 3
     for _ in range(2):
         result = playpen("resume", "out")
-        assert (result.code, "2 episodes failed" in result.err) == (1, True)
+        assert (result.code, "2 episodes failed" in result.err) == (3, True)
     result = playpen("resume", "out")
     assert result.code == 1
     assert "2 episodes failed too often and were given up." in result.err
@@ -319,7 +319,7 @@ def test_a_folder_without_a_run_is_refused(command: str, folder: Path) -> None:
 @pytest.mark.parametrize("program", ["hostile_failure", "number"])
 def test_a_player_that_raises_is_a_failed_episode(program: str) -> None:
     result = playpen("play", "taboo", "-p", f"{HERE}:{program}", "-n", "2", "-o", "out")
-    assert result.code == 1
+    assert result.code == 3
     assert "2 episodes failed." in result.err
     assert "Traceback" not in result.err
     assert "\x1b" not in result.err + result.out

@@ -107,7 +107,7 @@ def test_one_spec_given_twice_is_two_players_and_self_play_is_one() -> None:
 
 def test_what_failed_is_marked_and_told() -> None:
     result = playpen(*cross(ORACLE, "program:tests.core.test_evaluation:dead", count=2))
-    assert result.code == 1 and "failed" in result.err
+    assert result.code == 3 and "failed" in result.err
     assert matrix("taboo")["AB"]["coverage"]["errored"] == 2
     assert matrix("taboo")["AA"]["coverage"]["played"] == 2
 

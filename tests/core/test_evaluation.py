@@ -68,7 +68,7 @@ def test_it_plays_scores_and_writes_what_upstream_writes_and_more() -> None:
     )
     assert max(map(len, out.splitlines())) <= 80
     document = val("out/m.val.json")
-    assert list(document) == ["dialogue games", "static benchmarks", "evaluation"]
+    assert list(document) == ["dialogue games", "static benchmarks", "missing", "evaluation"]
     run = Run.open("out/runs/games")
     games = {name: get_game(name) for name in run.config.assignments}
     dialogue = [e for e in run.episodes() if e.game != "cladder"]
@@ -136,7 +136,7 @@ def test_another_evaluation_in_the_same_directory_is_refused(
 
 def test_suites_have_runs_of_their_own_and_scores_are_added_to_the_file() -> None:
     good("eval", ORACLE, "--suite", "static-1.0", "-o", "out", "--name", "m")
-    assert list(val("out/m.val.json")) == ["static benchmarks", "evaluation"]
+    assert list(val("out/m.val.json")) == ["static benchmarks", "missing", "evaluation"]
     good("eval", ORACLE, "--games", "taboo", "-o", "out", "--name", "m")
     document = val("out/m.val.json")
     assert document["dialogue games"]["score"] == document["static benchmarks"]["score"] == 100
@@ -214,14 +214,18 @@ def test_a_missing_episode_is_named_marked_and_refused_if_strict(recorded: Run) 
     change(recorded.path, lambda lines: (gone.append(lines[7]), lines[:7] + lines[8:])[1])
     lost = json.loads(gone[0])
     name = f"{lost['game']}/{lost['experiment']}/{lost['instance_id']}"
-    out = good("eval", "run", "-o", "out", "--name", "m")
-    flat = " ".join(out.split())
+    result = playpen("eval", "run", "-o", "out", "--name", "m")
+    assert result.code == 3 and "not complete" in result.err
+    flat = " ".join(result.out.split())
     assert (
         "dialogue games (2)*" in flat
         and f"19 of 20 episodes are played, 1 are missing ({name})" in flat
     )
     coverage = val("out/m.val.json")["evaluation"]["games"][lost["game"]]["coverage"]
     assert (coverage["missing"], coverage["absent"]) == (1, [name])
+    assert val("out/m.val.json")["missing"] == {lost["game"]: [name]}
+    scored = playpen("score", "run", "--json")
+    assert scored.code == 3 and json.loads(scored.out)["missing"] == 1
     Path("out/m.val.json").unlink()
     strict = playpen("eval", "run", "-o", "out", "--name", "m", "--strict")
     assert strict.code == 1 and name in strict.err and "no score" in strict.err
@@ -230,7 +234,7 @@ def test_a_missing_episode_is_named_marked_and_refused_if_strict(recorded: Run) 
 
 def test_episodes_that_failed_are_errored_not_missing() -> None:
     result = playpen("eval", f"{SELF}:dead", "--games", "taboo", "-o", "out", "--name", "m")
-    assert result.code == 1 and "not complete" in result.err
+    assert result.code == 3 and "not complete" in result.err
     [panel] = val("out/m.val.json")["evaluation"]["panels"].values()
     assert panel["score"] is None and panel["coverage"]["errored"] == panel["coverage"]["planned"]
     assert panel["coverage"]["missing"] == 0
@@ -297,7 +301,7 @@ def test_why_episodes_failed_is_told_and_they_can_be_tried_once_more() -> None:
     assert "139 episodes failed too often" in result.err
     assert "playpen resume out/runs/games --once-more" in result.err
     again = playpen("resume", "out/runs/games", "--once-more")
-    assert again.code == 1 and sum(1 for _ in run.episodes(failed=True)) == 4 * 139
+    assert again.code == 3 and sum(1 for _ in run.episodes(failed=True)) == 4 * 139
 
 
 def test_a_file_of_a_run_is_not_written_over(recorded: Run) -> None:
@@ -372,7 +376,7 @@ def test_the_recorded_evaluation_gives_its_scores_and_tables(parity: Path) -> No
         assert (Path("out") / kind / "results.csv").read_bytes() == recorded
     assert "clemscore: over official " in out and "statscore: over official 2025-" in out
     document = val("out/llama3-8b-t0.0.val.json")
-    assert list(document) == ["clemscore", "statscore", "evaluation"]
+    assert list(document) == ["clemscore", "statscore", "missing", "evaluation"]
     assert {k: document[k] for k in ("statscore", "clemscore")} == val(str(parity / "val.json"))
 
 
@@ -407,7 +411,7 @@ def test_recordings_with_one_episode_a_line_become_a_run() -> None:
     with gzip.open(folder / "x.jsonl.gz", "wt") as stream:
         stream.writelines(json.dumps(line) + "\n" for line in lines)
     result = playpen("import-run", folder, "-o", "run")
-    assert result.code == 1 and "unheard-of" in result.err and "(r2)" in result.err
+    assert result.code == 3 and "unheard-of" in result.err and "(r2)" in result.err
     run = Run.open("run")
     assert list(run.config.players) == ["a", "b"]
     assert [e.success for e in run.episodes()] == [True, True]

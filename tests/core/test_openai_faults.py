@@ -68,7 +68,7 @@ def test_what_fails_for_good_is_listed_and_played_on_resume() -> None:
         server.broken = breaks
         spec = server.spec("x", max_retries=3)
         result = playpen("play", "taboo", "-p", spec, "-n", "200", "-o", "out")
-        assert result.code == 1
+        assert result.code == 3
         run = Run.open("out")
         episodes = list(run.episodes(failed=True))
         failed = [episode for episode in episodes if episode.failure is not None]

@@ -392,7 +392,7 @@ def test_a_server_that_went_away() -> None:
 def test_play_names_the_episodes_that_failed(server: FaultServer) -> None:
     server.answer = lambda payload: Canned(400, b'{"error": {"message": "no such model"}}')
     result = playpen("play", "taboo", "-p", server.spec("x"), "-n", "3", "-o", "out")
-    assert result.code == 1
+    assert result.code == 3
     failed = [line for line in result.err.splitlines() if line.startswith("Failed: ")]
     assert len(failed) == 1
     assert "no such model (episode taboo/high_en/" in failed[0]
@@ -563,7 +563,7 @@ def test_the_key_is_never_written_down(
         server.answer = lambda payload, answer=answer: answer
         spec = server.spec(max_retries=1)
         result = playpen("play", "taboo", "-p", spec, "-n", "1", "-o", f"out{number}")
-        assert result.code == 1
+        assert result.code == 3
         assert "[key]" in result.err
         assert KEY not in result.out + result.err
     assert all(r.headers["authorization"] == f"Bearer {KEY}" for r in server.requests)

@@ -182,4 +182,4 @@ def test_an_earlier_number_under_the_other_name_goes() -> None:
     Path("out/m.val.json").write_text('{"statscore": 56.46, "clemscore": 29.28}', encoding="utf-8")
     good("eval", ORACLE, "--games", "cladder", "-o", "out", "--name", "m")
     document = json.loads(Path("out/m.val.json").read_text(encoding="utf-8"))
-    assert list(document) == ["clemscore", "static benchmarks", "evaluation"]
+    assert list(document) == ["clemscore", "static benchmarks", "missing", "evaluation"]

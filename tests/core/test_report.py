@@ -253,7 +253,7 @@ def test_a_damaged_run_is_named_and_does_not_take_others_down(tmp_path: Path) ->
     file.write_bytes(file.read_bytes().replace(b'"game"', b'"gam', 1))
     for kind in ("html", "markdown", "json"):
         result = playpen("report", damaged, whole, "--format", kind, "-o", tmp_path / kind)
-        assert result.code == 1
+        assert result.code == 3
         assert f"Not read: {file}, line 1: damaged" in result.err
         content = (tmp_path / kind).read_text(encoding="utf-8")
         assert "whole" in content
@@ -269,7 +269,7 @@ def test_a_name_that_is_no_text_is_shown_all_the_same(tmp_path: Path) -> None:
     assert "x\ufffd" in "".join(page_of(tmp_path, run).shown)
     (run / "run.json").write_text("{", encoding="utf-8")
     whole = write_run(tmp_path / "whole", mixed(3))
-    assert playpen("report", run, whole, "-o", tmp_path / "page.html").code == 1
+    assert playpen("report", run, whole, "-o", tmp_path / "page.html").code == 3
 
 
 def test_a_directory_that_is_no_run_is_refused(tmp_path: Path) -> None:

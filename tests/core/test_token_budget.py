@@ -69,7 +69,7 @@ def test_failed_attempts_and_later_sittings_are_counted(server: FaultServer) -> 
     # The fourth request of each of the first episodes is refused.
     server.answer = lambda payload: failing if next(calls) in (3, 7) else clue(payload)
     command = ("play", "taboo", "-p", server.spec(), "-n", "3", "--concurrency", "1", "-o", "out")
-    assert playpen(*command).code == 1
+    assert playpen(*command).code == 3
     good("resume", "out")
     answered = [r for n, r in enumerate(server.requests) if n not in (3, 7)]
     prompt = sum(words(r.payload) for r in answered)
@@ -88,7 +88,7 @@ def test_a_budget_stops_a_run_and_a_higher_one_goes_on(server: FaultServer) -> N
     budget = 3 * cost
     options = ("-n", "20", "--concurrency", "2", "-o", "out", "--max-tokens-total", str(budget))
     result = playpen("play", "taboo", "-p", server.spec(), *options)
-    assert result.code == 1
+    assert result.code == 3
     spent = sum(used(server))
     done = len(list(Run.open("out").episodes(failed=True)))
     assert budget <= spent < budget + 3 * cost
@@ -100,13 +100,13 @@ def test_a_budget_stops_a_run_and_a_higher_one_goes_on(server: FaultServer) -> N
 
     # The same budget is used up: nothing is begun.
     again = playpen("resume", "out", "--max-tokens-total", str(budget))
-    assert again.code == 1
+    assert again.code == 3
     assert sum(used(server)) == spent
     assert f"Stopped by the budget: {spent} of {budget}" in again.err
     assert "Nothing was left" not in again.out
 
     # A higher one counts what was spent before.
-    assert playpen("resume", "out", "--max-tokens-total", str(spent + budget)).code == 1
+    assert playpen("resume", "out", "--max-tokens-total", str(spent + budget)).code == 3
     assert spent + budget <= sum(used(server)) < spent + budget + 3 * cost
     good("resume", "out")
     assert len({e.key for e in Run.open("out").episodes(failed=True)}) == 20
@@ -128,7 +128,7 @@ def test_failed_attempts_use_up_the_budget_too(server: FaultServer) -> None:
     server.answer = lambda p: clue(p) if len(p["messages"]) == 1 else failing
     options = ("-n", "50", "--concurrency", "1", "-o", "out", "--max-tokens-total", "1000")
     result = playpen("play", "taboo", "-p", server.spec(), *options)
-    assert result.code == 1
+    assert result.code == 3
     assert "Stopped by the budget: " in result.err
     attempts = list(Run.open("out").episodes(failed=True))
     assert 0 < len(attempts) < 50
@@ -138,7 +138,7 @@ def test_failed_attempts_use_up_the_budget_too(server: FaultServer) -> None:
 def test_an_evaluation_stops_at_its_budget_and_goes_on(server: FaultServer) -> None:
     call = ("eval", server.spec("a"), "--games", "taboo", "-o", "out", "--concurrency", "2")
     stopped = playpen(*call, "--max-tokens-total", "500")
-    assert stopped.code == 1 and "Stopped by the budget" in stopped.err
+    assert stopped.code == 3 and "Stopped by the budget" in stopped.err
     run = Run.open("out/runs/games")
     played = sum(1 for _ in run.episodes())
     assert 0 < played < sum(run.config.episodes.values())
@@ -178,7 +178,7 @@ def test_a_budget_that_nobody_can_keep_stops_at_once(server: FaultServer) -> Non
     server.answer = without_usage
     options = ("-n", "20", "--concurrency", "2", "-o", "out", "--max-tokens-total", "99999999")
     result = playpen("play", "taboo", "-p", server.spec(), *options)
-    assert result.code == 1
+    assert result.code == 3
     done = len(list(Run.open("out").episodes(failed=True)))
     assert 0 < done <= 3
     replies = len(server.requests)
@@ -186,7 +186,7 @@ def test_a_budget_that_nobody_can_keep_stops_at_once(server: FaultServer) -> Non
     assert "Continue without a budget: playpen resume out" in result.err
 
     again = playpen("resume", "out", "--max-tokens-total", "99999999")
-    assert again.code == 1
+    assert again.code == 3
     assert len(server.requests) == replies
 
     good("resume", "out")
@@ -197,7 +197,7 @@ def test_an_evaluation_stops_at_once_too(server: FaultServer) -> None:
     server.answer = without_usage
     options = ("--games", "taboo", "--concurrency", "2", "--max-tokens-total", "9999999")
     result = playpen("eval", server.spec(), *options)
-    assert result.code == 1
+    assert result.code == 3
     assert "The same command without one goes on" in result.err
     assert 0 < len(server.requests) <= 3 * 6
 

@@ -1,8 +1,4 @@
-"""The ``playpen`` command line.
-
-Exit codes: 0 all is well; 1 the command ran and found something wrong (failed episodes, a
-divergence, invalid instances); 2 it was called wrongly; 130 it was interrupted.
-"""
+"""The ``playpen`` command line: the group of all commands, and how errors are told."""
 
 from __future__ import annotations
 
@@ -24,14 +20,11 @@ from playpen.cli import (
     runs,
     train,
 )
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.player import did_you_mean
 from playpen.plugins import registry
-
-FOUND_PROBLEMS = 1
-CALLED_WRONGLY = 2
-INTERRUPTED = 130
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -93,9 +86,9 @@ def main() -> None:
     try:
         code = cli.main(prog_name="playpen", standalone_mode=False)
     except click.exceptions.Abort:
-        _exit("Interrupted.", INTERRUPTED)
+        _exit("Interrupted.", ExitCode.INTERRUPTED)
     except KeyboardInterrupt:
-        _exit("Interrupted.", INTERRUPTED)
+        _exit("Interrupted.", ExitCode.INTERRUPTED)
     except click.ClickException as error:
         _exit(f"Error: {_in_one_line(error)}", error.exit_code)
     except Exception as error:
@@ -104,8 +97,8 @@ def main() -> None:
         while isinstance(cause, BaseExceptionGroup):
             cause = cause.exceptions[0]
         if isinstance(cause, OSError) and cause.filename is not None:
-            _exit(f"Error: {cause.filename}: {cause.strerror}", FOUND_PROBLEMS)
+            _exit(f"Error: {cause.filename}: {cause.strerror}", ExitCode.FOUND_PROBLEMS)
         if isinstance(cause, PlaypenError):
-            _exit(f"Error: {cause}", CALLED_WRONGLY)
+            _exit(f"Error: {cause}", ExitCode.CALLED_WRONGLY)
         raise
     sys.exit(code if isinstance(code, int) else 0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
@@ -80,7 +81,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
         if shifts:
             console.print(_reasons(shifts))
     if alone:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
 
 class RecordedResults(NamedTuple):

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import GameList, PlayerAssignment
 from playpen.cli.output import write_output
 from playpen.cli.playing import choose_instances, in_flight, play_evaluation_run
@@ -89,7 +90,7 @@ def crossplay(
         click.echo(
             "Some episodes failed (*).  The same command tries what was not given up.", err=True
         )
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.IN_PART)
 
 
 def _specs(players: Sequence[tuple[str | None, str]]) -> list[str]:

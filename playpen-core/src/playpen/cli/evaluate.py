@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
 from playpen.cli.playing import (
     budget,
@@ -149,8 +150,7 @@ def evaluate(
         _show(evaluation, file, runs[-1])
     if not evaluation.coverage.complete:
         click.echo("The scores are not complete: see the games marked *.", err=True)
-        if recorded is None:
-            raise SystemExit(1)
+        raise SystemExit(ExitCode.IN_PART)
 
 
 class _Rows:
@@ -194,7 +194,7 @@ def _refuse_incomplete(evaluation: Evaluation) -> None:
         click.echo(
             escape("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
 
 def _show(evaluation: Evaluation, file: Path, run: Run) -> None:
@@ -316,7 +316,7 @@ def _play(
                 "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",
                 err=True,
             )
-            raise SystemExit(1)
+            raise SystemExit(ExitCode.IN_PART)
     return runs
 
 
@@ -348,4 +348,12 @@ def _write(
             scores[title] = {
                 "score": panel.score, "instances": over.name, "rules": over.rules
             }  # fmt: skip
-    return write_val(folder, name, scores, evaluation=as_document(evaluation), replaced=replaced)
+    missing = {game: result.coverage.absent for game, result in evaluation.games.items()}
+    return write_val(
+        folder,
+        name,
+        scores,
+        evaluation=as_document(evaluation),
+        missing=missing,
+        replaced=replaced,
+    )

@@ -9,6 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
+
 if TYPE_CHECKING:
     from playpen.interop.clemcore.importing import ImportedRun
 
@@ -34,8 +36,8 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
     The episodes in PATH are played again.  Takes results of clemcore 2.x to 3.7, whole or in
     part; each model folder becomes a run.  What clemcore recorded is kept in recorded.jsonl.  Also
     takes recordings with one episode a line (.jsonl, .jsonl.gz), a file or a folder of them.  Exit
-    code 1 if an episode has no outcome, a score differs from the recorded one, or a game is not
-    installed.
+    code 3 if an episode has no outcome or a game is not installed, 1 if just a score differs from
+    the recorded one.
     """
     from playpen.escape import escape
     from playpen.interop.clemcore.importing import import_results
@@ -61,12 +63,10 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
             ),
             err=True,
         )
-    if (
-        imported.left_out
-        or imported.lost
-        or any(run.failed or run.differing for run in imported.runs)
-    ):
-        raise SystemExit(1)
+    if imported.left_out or imported.lost or any(run.failed for run in imported.runs):
+        raise SystemExit(ExitCode.IN_PART)
+    if any(run.differing for run in imported.runs):
+        raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
 
 def _report(run: ImportedRun) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import Commands, complete_games
 from playpen.cli.output import write_output
 from playpen.instance import SPLITS
@@ -57,7 +58,7 @@ def validate(file: str, game: str) -> None:
         found = read_instances(file, get_game(game))
     except InstanceError as error:
         click.echo(f"Error: {error}", err=True)
-        raise SystemExit(1) from None
+        raise SystemExit(ExitCode.FOUND_PROBLEMS) from None
     different = len({instance.hash for instance in found})
     experiments = len({instance.experiment.name for instance in found})
     click.echo(

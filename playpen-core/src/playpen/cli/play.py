@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import click
 from click.core import ParameterSource
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import PlayerAssignment, complete_games
 from playpen.cli.playing import (
     budget,
@@ -231,7 +232,7 @@ def _play_on(
 ) -> None:
     """Play a run with a live bar, then show the scores.
 
-    Exit code 1 if episodes failed, or if the token budget kept some from being played.
+    Exit code 3 if episodes failed, or if the token budget kept some from being played.
     """
     from rich.console import Console
 
@@ -264,7 +265,7 @@ def _play_on(
     if counts.exhausted:
         _tell_exhausted(name, counts, max_tokens)
     if counts.failed or counts.given_up or counts.exhausted:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.IN_PART)
 
 
 def _tell_exhausted(run: str, counts: PlayCounts, max_tokens: int | None) -> None:

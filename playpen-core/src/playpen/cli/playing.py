@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import complete_executors
 from playpen.plugins import get_game
 
@@ -103,7 +104,7 @@ def play_with_bar(
             )
     except KeyboardInterrupt:
         click.echo(f"Interrupted.  {again}", err=True)
-        raise SystemExit(130) from None
+        raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
 def tell_failures(run: Run) -> None:
@@ -162,5 +163,5 @@ def play_evaluation_run(
         return None
     if counts.exhausted and counts.uncounted:
         click.echo(f"{uncounted(counts)}  The same command without one goes on", err=True)
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.IN_PART)
     return 0 if counts.exhausted else max(max_tokens - counts.tokens, 1)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.extras import needs_report
 from playpen.cli.output import write_output
 from playpen.errors import PlaypenError
@@ -37,7 +38,7 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
 
     A RUN is the directory of a run, an evaluation or a training.  Each run is compared with the
     first one.  The page needs no network and no other file: scores with 95 % intervals, why
-    episodes were not won, learning curves, and every episode to read.  Exit code 1 if a directory
+    episodes were not won, learning curves, and every episode to read.  Exit code 3 if a directory
     could not be read.
     """
     from playpen.escape import escape
@@ -58,7 +59,7 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
     for problem in sources.problems:
         click.echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
     if sources.problems:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.IN_PART)
 
 
 def _summarised(runs: tuple[Path, ...], seed: int) -> tuple[ReportSources, Summary]:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
+from playpen.cli.exit_codes import ExitCode
 from playpen.cli.output import write_output
 from playpen.plugins import PluginError, get_game
 
@@ -48,7 +49,7 @@ def replay(path: Path, out: Path | None) -> None:
         write_output(out, b"".join(lines))
     click.echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
     if differing:
-        raise SystemExit(1)
+        raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
 
 def _replayed(path: Path) -> Iterator[tuple[str, object, list[Divergence]]]:
@@ -92,20 +93,28 @@ def score(run: str, as_json: bool) -> None:
 
     opened = Run.open(run)
     if as_json:
-        _, _, document = _scored(opened)
-        click.echo(msgspec.json.format(msgspec.json.encode(document), indent=2).decode())
+        scored = _scored(opened)
+        click.echo(msgspec.json.format(msgspec.json.encode(scored.document), indent=2).decode())
+        missing = scored.missing
     else:
-        show_scores(opened, Console())
+        missing = show_scores(opened, Console())
+    if missing:
+        raise SystemExit(ExitCode.IN_PART)
 
 
-def show_scores(run: Run, console: Console) -> None:
-    """Score a run, write ``scores.json``, and print the table and the tokens used."""
+def show_scores(run: Run, console: Console) -> int:
+    """Score a run, write ``scores.json``, and print the table and the tokens used.
+
+    Returns:
+        How many of the planned episodes failed or are missing.
+    """
     from playpen.escape import escape
     from playpen.terminal.tables import score_table
 
-    score, panels, _ = _scored(run)
-    console.print(score_table(score, panels))
-    for panel in panels:
+    scored = _scored(run)
+    score = scored.score
+    console.print(score_table(score, scored.panels))
+    for panel in scored.panels:
         click.echo(escape(panel.basis, one_line=True))
     for label, count in score.tokens.items():
         click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
@@ -117,10 +126,25 @@ def show_scores(run: Run, console: Console) -> None:
             f"Continue with: playpen resume {shlex.quote(str(run.path))}",
             err=True,
         )
+    return scored.missing
 
 
-def _scored(run: Run) -> tuple[RunScore, list[PanelScore], dict[str, Any]]:
-    """Score a run and write ``scores.json``: the scores, their panels, and the file's content."""
+class _Scored(NamedTuple):
+    """The scores of a run, their panels, and the content of ``scores.json``."""
+
+    score: RunScore
+    panels: list[PanelScore]
+    document: dict[str, Any]
+
+    @property
+    def missing(self) -> int:
+        """How many of the planned episodes failed or are missing."""
+        count: int = self.document["missing"]
+        return count
+
+
+def _scored(run: Run) -> _Scored:
+    """Score a run and write ``scores.json``."""
     import msgspec
 
     from playpen.panels import panel_scores
@@ -130,14 +154,20 @@ def _scored(run: Run) -> tuple[RunScore, list[PanelScore], dict[str, Any]]:
     games = {name: get_game(name) for name in run.config.assignments}
     score = score_episodes(run.episodes(failed=True), games)
     panels = panel_scores(score, instance_sets(run))
-    document = {**msgspec.to_builtins(score), "panels": msgspec.to_builtins(panels)}
+    planned = sum(run.config.episodes.values())
+    ended = sum(game.episodes + game.unscored for game in score.games)
+    document = {
+        **msgspec.to_builtins(score),
+        "missing": max(planned - ended, 0),
+        "panels": msgspec.to_builtins(panels),
+    }
     if len(panels) > 1:  # there is no average over games of both kinds
         document |= dict.fromkeys(("played", "quality", "clemscore"))
     try:
         run.write_scores(document)
     except OSError as error:  # somebody else's run can still be looked at
         click.echo(f"scores.json is not written: {run.path}: {error.strerror}", err=True)
-    return score, panels, document
+    return _Scored(score, panels, document)
 
 
 @click.command()

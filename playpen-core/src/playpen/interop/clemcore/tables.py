@@ -8,7 +8,7 @@ from __future__ import annotations
 import csv
 import itertools
 import math
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +107,7 @@ def write_val(
     scores: Mapping[str, Any],
     *,
     evaluation: Mapping[str, Any] | None = None,
+    missing: Mapping[str, Sequence[str]] | None = None,
     replaced: Collection[str] = (),
 ) -> Path:
     """Add scores to ``<model>.val.json``: ``clemscore``, ``statscore``, as suites are run.
@@ -116,6 +117,8 @@ def write_val(
         model: the name it is given.
         scores: the two numbers, as far as there are any, or what stands in their place.
         evaluation: more about them, which upstream does not have; replaces what was there.
+        missing: of each game that was scored now, the episodes that its score lacks; what an
+            earlier file says of other games stays.
         replaced: keys that are not kept from an earlier file.
 
     Returns:
@@ -132,6 +135,9 @@ def write_val(
         )
         added = {} if evaluation is None else {"evaluation": evaluation}
         kept = {key: value for key, value in before.items() if key not in replaced}
+        if missing is not None:
+            lacking = {**before.get("missing", {}), **missing}
+            added = {"missing": {game: names for game, names in lacking.items() if names}} | added
         content = msgspec.json.encode({**kept, **scores, **added})
         file.write_bytes(msgspec.json.format(content, indent=2) + b"\n")
     except OSError as error:
