@@ -268,7 +268,7 @@ def test_what_fails_again_and_again_is_given_up(installed: PackFolder) -> None:
         result = playpen("resume", "out")
         assert (result.code, "2 episodes failed" in result.err) == (3, True)
     result = playpen("resume", "out")
-    assert result.code == 1
+    assert result.code == 3
     assert "2 episodes failed too often and were given up." in result.err
     assert len(lines("out/episodes.jsonl")) == 2 * 3
     # A failed unit is one failed episode, however often it was tried.
