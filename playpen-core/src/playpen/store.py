@@ -17,6 +17,7 @@ import msgspec
 
 from playpen.episode import Episode, Key, identity
 from playpen.errors import PlaypenError
+from playpen.files import write_atomically
 from playpen.instance import Experiment, Instance, content_hash
 from playpen.rollout import NO_LIMITS, Limits
 
@@ -150,9 +151,9 @@ class Run:
         config = msgspec.structs.replace(config, instances=_digest(instances))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
+            write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
             # Last, because a directory is a run once run.json is there.
-            _write_atomically(
+            write_atomically(
                 folder / "run.json", msgspec.json.format(_encoder.encode(config), indent=2) + b"\n"
             )
         except OSError as error:
@@ -294,7 +295,7 @@ class Run:
     def write_scores(self, scores: Mapping[str, Any]) -> Path:
         """Write ``scores.json`` and return its path."""
         file = self.path / "scores.json"
-        _write_atomically(file, msgspec.json.format(_encoder.encode(scores), indent=2) + b"\n")
+        write_atomically(file, msgspec.json.format(_encoder.encode(scores), indent=2) + b"\n")
         return file
 
 
@@ -441,9 +442,3 @@ def _instance_lines(instances: Iterable[Instance]) -> Iterator[bytes]:
             )
             + b"\n"
         )
-
-
-def _write_atomically(file: Path, content: bytes) -> None:
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(file)

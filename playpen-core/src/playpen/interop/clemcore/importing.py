@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,6 +18,7 @@ from typing import Any, NamedTuple
 import msgspec
 
 from playpen.episode import Episode, Failure
+from playpen.files import write_folder_atomically
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.interop.clemcore.played_instances import InstancesFiles, Library, UnknownInstance
@@ -375,12 +375,8 @@ def made_whole(target: Path) -> Iterator[Path]:
     Raises:
         RunError: the target cannot be written.
     """
-    folder = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        folder.rename(target)
+        with write_folder_atomically(target) as folder:
+            yield folder
     except OSError as error:
         raise RunError(f"{target} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)
