@@ -20,7 +20,8 @@ from playpen.chat_format import ChatFormat, PromptTokens
 from playpen.conversation import Conversation, Reply, StopReason
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
-from playpen.players.http.endpoint import Malformed, Refused, RetryPolicy, find_endpoint
+from playpen.players.http.endpoint import Malformed, Refused, find_endpoint
+from playpen.players.http.retry import RetryPolicy
 from playpen.players.replies import (
     DEFAULT_NEW_TOKENS,
     Thinking,
@@ -133,7 +134,7 @@ class OpenAIPlayer(Player):
             self._limit_field = "max_completion_tokens" if own else "max_tokens"
         _check_token_options(self._name, options)
         self._chat: ChatFormat | None = None
-        self._patience = RetryPolicy(options.timeout, options.max_retries, options.retry_delay)
+        self._retry_policy = RetryPolicy(options.timeout, options.max_retries, options.retry_delay)
         self._endpoint = find_endpoint(self._url, key)
         self._endpoint.limit(
             concurrency=options.max_concurrency,
@@ -219,7 +220,7 @@ class OpenAIPlayer(Player):
                 "/chat/completions",
                 payload,
                 _read_chat,
-                self._patience,
+                self._retry_policy,
                 asker=self._name,
                 tokens=estimate + limit,
             )
@@ -272,7 +273,7 @@ class OpenAIPlayer(Player):
                 "/completions",
                 payload,
                 _read_completion,
-                self._patience,
+                self._retry_policy,
                 asker=self._name,
                 tokens=len(prompt.full) + limit,
             )
