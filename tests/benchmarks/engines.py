@@ -330,7 +330,7 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
 
         def noted(request: Request) -> Future[None]:
             # As many tasks as there are episodes: each plays one.
-            again = replace(request, chance=copy(request.chance))
+            again = replace(request, rng=copy(request.rng))
             talks.setdefault(asyncio.current_task(), []).append(again)
             return submit(request)
 
@@ -348,7 +348,7 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
 def raw(setting: Setting, talks: Sequence[Sequence[Request]]) -> tuple[Held, int]:
     """Give the engine the same requests; also how many of them are answered as before."""
     asked = [
-        [replace(r, chance=copy(r.chance), sampled=[], logprobs=[], done=Future()) for r in talk]
+        [replace(r, rng=copy(r.rng), sampled=[], logprobs=[], done=Future()) for r in talk]
         for talk in talks
     ]
     with loaded(setting) as (_, engine), counted(engine.model) as shapes:

@@ -51,7 +51,7 @@ class Request:
         stops: ids after which the reply is complete.
         temperature, top_p, top_k: as in `HuggingFaceOptions`.
         batch_size: most rows of a batch that it takes part in.
-        chance: source of one number in [0, 1) for each token.
+        rng: gives one number in [0, 1) for each token.
         kept_tokens: 0 reads all ids anew and keeps nothing; else most tokens whose keys and
             values are kept.
         sampled: ids sampled, a stop included.
@@ -67,7 +67,7 @@ class Request:
     top_p: float
     top_k: int
     batch_size: int
-    chance: random.Random
+    rng: random.Random
     kept_tokens: int = 0
     sampled: list[int] = field(default_factory=list)
     logprobs: list[float] = field(default_factory=list)
@@ -538,7 +538,7 @@ def sample(logits: torch.Tensor, rows: Sequence[Request]) -> Sampled:
 
     Args:
         logits: rows x vocabulary, float32.
-        rows: temperature, cuts and source of chance of each row.
+        rows: temperature, cuts and random generator of each row.
 
     Raises:
         ArithmeticError: the logits hold no usable numbers.
@@ -575,7 +575,7 @@ def _draw(probabilities: torch.Tensor, rows: Sequence[Request]) -> torch.Tensor:
         within &= torch.arange(vocabulary, device=device) < top_k[:, None]
         weights = weights * within
     sums = weights.cumsum(dim=-1)
-    numbers = torch.tensor([row.chance.random() for row in rows], device=device, dtype=exact)
+    numbers = torch.tensor([row.rng.random() for row in rows], device=device, dtype=exact)
     places = torch.searchsorted(sums, numbers[:, None] * sums[:, -1:], right=True)
     places = places.clamp(max=vocabulary - 1)
     return (places if order is None else order.gather(-1, places))[:, 0]
