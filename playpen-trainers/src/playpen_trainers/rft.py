@@ -116,7 +116,8 @@ class Iteration(TrainingRun):
 
     def note(self, what: RolloutsDone | Done) -> None:
         """Note that it has played, or that it is done."""
-        _write(self.output / f"{type(what).__name__.lower()}.json", [what])
+        name = "played.json" if isinstance(what, RolloutsDone) else "done.json"
+        _write(self.output / name, [what])
 
     def kept(self) -> list[Kept]:
         """What it learns from."""
