@@ -41,7 +41,9 @@ from tests.core.tiny_model import (
 
 from playpen.player import Player, PlayerError, SpecError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.players.transformers_engine.engine import Engine, Request, sample
+from playpen.players.transformers_engine.engine import Engine
+from playpen.players.transformers_engine.request import Request
+from playpen.players.transformers_engine.sampling import sample
 from playpen.plugins import make_player
 from playpen.rollout import play
 

@@ -33,7 +33,8 @@ from playpen.players.checkpoints import (
 )
 from playpen.players.local_model import LocalModelPlayer
 from playpen.players.replies import Thinking
-from playpen.players.transformers_engine.engine import Engine, LoopEngine, Request
+from playpen.players.transformers_engine.engine import Engine, LoopEngine
+from playpen.players.transformers_engine.request import Request
 
 Positive = Annotated[int, msgspec.Meta(ge=1)]
 Natural = Annotated[int, msgspec.Meta(ge=0)]
