@@ -48,8 +48,8 @@ def reasons(episodes: Iterable[Episode]) -> list[Reason]:
     """
     counts: Counter[tuple[str, Literal["abort", "lose"], str | None, str]] = Counter()
     for episode in episodes:
-        found = reason_of(episode)
-        if found is not None:
-            counts[episode.game, *found] += 1
+        reason = reason_of(episode)
+        if reason is not None:
+            counts[episode.game, *reason] += 1
     counted = [Reason(*key, count) for key, count in counts.items()]
     return sorted(counted, key=lambda r: (r.game, -r.episodes, r.ending, r.role or "", r.code))

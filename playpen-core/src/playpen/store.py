@@ -194,7 +194,7 @@ class Run:
         """
         file = self.path / "instances.jsonl"
         experiments: dict[tuple[str, str, str], Experiment] = {}
-        found: list[Instance] = []
+        instances: list[Instance] = []
         if not file.exists():
             raise RunError(f"{file} is missing; the run cannot go on without it")
         for number, line in numbered_lines(file):
@@ -218,13 +218,13 @@ class Run:
                     f"{file}, line {number}: the content does not have the recorded hash; "
                     "the file was changed after the run began"
                 )
-            found.append(instance)
-        if self.config.instances not in ("", _digest(found)):
+            instances.append(instance)
+        if self.config.instances not in ("", _digest(instances)):
             raise RunError(
                 f"{file}: instances were added, removed or moved after the run began; "
                 "restore the file, or start another run"
             )
-        return found
+        return instances
 
     def episodes(self, *, failed: bool = False) -> Iterator[Episode]:
         """The finished episodes in the order in which they ended.

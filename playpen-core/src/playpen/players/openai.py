@@ -445,9 +445,9 @@ class _ChatMessage(msgspec.Struct):
     @property
     def apart(self) -> str | None:
         """Reasoning that the server has taken out of the content; servers differ in its name."""
-        for found in (self.reasoning_content, self.reasoning):
-            if isinstance(found, str) and found.strip():
-                return found.strip()
+        for reasoning in (self.reasoning_content, self.reasoning):
+            if isinstance(reasoning, str) and reasoning.strip():
+                return reasoning.strip()
         return None
 
 

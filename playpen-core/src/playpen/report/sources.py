@@ -115,7 +115,7 @@ def read_runs(path: Path, name: str) -> RecordedRuns:
             descriptions=config.descriptions | other.descriptions,
             rules=config.rules | other.rules,
         )
-    coverage = {game: found for run in runs for game, found in coverage_of(run).items()}
+    coverage = {game: part for run in runs for game, part in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
     return RecordedRuns(name, path, config, coverage, attempts)
 

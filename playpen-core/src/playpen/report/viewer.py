@@ -150,8 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def training(self, query: dict[str, list[str]]) -> None:
         """The learning curves of a training."""
-        found = self._training(query)
-        summary = found.summary()
+        live = self._training(query)
+        summary = live.summary()
         with _DRAWING:
             figures = curve_figures(summary, 0)
         self._page(
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             styles=" 'unsafe-inline'",  # matplotlib writes styles into its elements
             training=summary,
             figures=figures,
-            going_on=found.going_on(),
+            going_on=live.going_on(),
         )
 
     # --- data --------------------------------------------------------------------------------
@@ -268,11 +268,11 @@ def _told(training: LiveTraining) -> dict[str, Any]:
     """A training in the list: how far it is, and the last of its main numbers."""
     told: dict[str, Any] = {"id": training.id, "name": training.name, "problem": ""}
     try:
-        found = training.summary()
+        summary = training.summary()
     except PlaypenError as error:
         return {**told, "problem": encodable(error)}
-    last = {name: found.curves[name][-1][1] for name in _TOLD if found.curves.get(name)}
-    return {**told, "trainer": found.trainer, "steps": found.steps, "last": last}
+    last = {name: summary.curves[name][-1][1] for name in _TOLD if summary.curves.get(name)}
+    return {**told, "trainer": summary.trainer, "steps": summary.steps, "last": last}
 
 
 def _first(query: dict[str, list[str]], name: str) -> str:

@@ -196,10 +196,10 @@ def _find(order: Order) -> Game:
         module = importlib.util.module_from_spec(spec)
         sys.modules[order.module] = module
         spec.loader.exec_module(module)
-    found: Any = module
+    target: Any = module
     for name in order.name.split("."):
-        found = getattr(found, name)
-    game: Game = found()
+        target = getattr(target, name)
+    game: Game = target()
     return game
 
 

@@ -116,18 +116,18 @@ def import_results(
         PluginError: none of the games is installed.
         RunError: a run directory exists already, or cannot be written.
     """
-    found = find_episodes(root)
-    if not found:
+    places = find_episodes(root)
+    if not places:
         raise RecordingError(
             f"{root}: no recorded episodes; expected folders MODEL/GAME/EXPERIMENT/EPISODE with "
             f"{INSTANCE} and {INTERACTIONS}"
         )
-    games, left_out = installed((place.game for place in found), root)
+    games, left_out = installed((place.game for place in places), root)
     base = root.resolve()
     library = Library(root, InstancesFiles(instances))
     models: dict[Path, list[_Item]] = {}
     lost = []
-    for place in found:
+    for place in places:
         if place.game not in games:
             continue
         try:
@@ -141,7 +141,7 @@ def import_results(
         item = _Item(place, games[place.game], instance)
         models.setdefault(place.model, []).append(item)
     # Whether games are installed must not decide where runs are.
-    only = len({place.model for place in found}) == 1
+    only = len({place.model for place in places}) == 1
     targets = {folder: output if only else output / folder.relative_to(base) for folder in models}
     for target in targets.values():
         refuse_occupied(target)
@@ -282,15 +282,15 @@ def _differences(
     game: Game, recorded: Mapping[str, Any], replayed: Mapping[str, Any]
 ) -> list[Divergence]:
     """RecordedEpisode scores that come out differently.  A flag without a value is not compared."""
-    found = []
+    differences = []
     for name, old in recorded.items():
         if name in game.unstable_scores or (name in _FLAGS and old is None):
             continue
         new = replayed.get(name, "nothing")
         numbers = isinstance(old, int | float) and isinstance(new, int | float)
         if abs(old - new) > TOLERANCE if numbers else old != new:
-            found.append(Divergence(name, "score", old, new))
-    return found
+            differences.append(Divergence(name, "score", old, new))
+    return differences
 
 
 def _name(episode: Episode, recorded: RecordedEpisode) -> str:

@@ -57,7 +57,9 @@ def import_recordings(
         PluginError: none of the games is installed.
         RunError: the run directory exists already, or cannot be written.
     """
-    recordings = [found for file in recording_files(path) for found in read_recordings(file)]
+    recordings = [
+        recording for file in recording_files(path) for recording in read_recordings(file)
+    ]
     if not recordings:
         raise RecordingError(f"{path}: there are no recorded episodes")
     games, left_out = installed((recording.game for recording in recordings), path)

@@ -143,8 +143,10 @@ class Batch:
         """Feed equally many ids of each row, so that each stays in one piece at its end."""
 
         def read() -> DynamicCache:
-            found = [self._find(row) for row in rows]
-            new = max(len(row.ids) - known.length for row, known in zip(rows, found, strict=True))
+            prefixes = [self._find(row) for row in rows]
+            new = max(
+                len(row.ids) - known.length for row, known in zip(rows, prefixes, strict=True)
+            )
             starts = [max(0, len(row.ids) - new) for row in rows]
             padding = [[0] * (new - len(row.ids)) for row in rows]
             ids = [pad + list(row.ids[-new:]) for pad, row in zip(padding, rows, strict=True)]
@@ -155,7 +157,7 @@ class Batch:
             cache = DynamicCache() if self._flexible else self._empty()
             if any(starts):
                 cache = recall(
-                    [CachedPrefix(n, k.states) for n, k in zip(starts, found, strict=True)]
+                    [CachedPrefix(n, k.states) for n, k in zip(starts, prefixes, strict=True)]
                 )
             self._advance(rows, cache, ids, positions, max(starts) + new)
             return cache
