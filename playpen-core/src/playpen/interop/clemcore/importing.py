@@ -21,7 +21,11 @@ from playpen.episode import Episode, Failure
 from playpen.files import write_folder_atomically
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.interop.clemcore.played_instances import InstancesFiles, Library, UnknownInstance
+from playpen.interop.clemcore.played_instances import (
+    InstancesFiles,
+    PlayedInstances,
+    UnknownInstance,
+)
 from playpen.interop.clemcore.reading import (
     EpisodeFolder,
     RecordedEpisode,
@@ -124,14 +128,14 @@ def import_results(
         )
     games, left_out = installed((place.game for place in places), root)
     base = root.resolve()
-    library = Library(root, InstancesFiles(instances))
+    played_instances = PlayedInstances(root, InstancesFiles(instances))
     models: dict[Path, list[_Item]] = {}
     lost = []
     for place in places:
         if place.game not in games:
             continue
         try:
-            played = library.played(place)
+            played = played_instances.find(place)
         except UnknownInstance:
             if (place.path / INTERACTIONS).is_file():
                 raise
@@ -189,7 +193,7 @@ def _import_model(
 ) -> ImportedRun:
     result = ImportedRun(target, model)
     cast = _cast(model, items, root)
-    with made_whole(target) as folder:
+    with new_run_folder(target) as folder:
         run = Run.create(
             folder,
             _config(items, cast, root, target, command),
@@ -281,7 +285,7 @@ def _crash(recorded: RecordedEpisode) -> str:
 def _differences(
     game: Game, recorded: Mapping[str, Any], replayed: Mapping[str, Any]
 ) -> list[Divergence]:
-    """RecordedEpisode scores that come out differently.  A flag without a value is not compared."""
+    """Recorded scores that come out differently.  A flag without a value is not compared."""
     differences = []
     for name, old in recorded.items():
         if name in game.unstable_scores or (name in _FLAGS and old is None):
@@ -369,8 +373,8 @@ def _config(
 
 
 @contextmanager
-def made_whole(target: Path) -> Iterator[Path]:
-    """A folder that becomes `target` once everything is written, and else is gone.
+def new_run_folder(target: Path) -> Iterator[Path]:
+    """A folder that gets the name `target` once everything is written; else it is removed.
 
     Raises:
         RunError: the target cannot be written.
