@@ -31,7 +31,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def reason_of(episode: Episode) -> tuple[Literal["abort", "lose"], str | None, str] | None:
-    """How an episode ended, who is to blame, the broken rule; `None` if it was won or failed."""
+    """How an episode ended, the role at fault, the broken rule; `None` if it was won or failed."""
     match episode.outcome:
         case Abort(code, _, fault):
             return "abort", fault, code

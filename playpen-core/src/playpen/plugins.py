@@ -87,7 +87,7 @@ class Registry:
                 if self.manager.is_registered(plugin):
                     continue
                 self.manager.register(plugin, name=f"{distribution}:{entry.name}")
-            except BaseException as error:  # a pack may fail in any way; it must not take us down
+            except BaseException as error:  # a pack may fail in any way; the others must still load
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 cause = f"{type(error).__name__}: {error}"

@@ -2,7 +2,7 @@
 
 Episodes on one instance are not independent of each other, so instances are what is drawn anew
 (bootstrap clustered by instance), and what is compared (pairs).  Games are fixed: another choice of
-games would give other scores, which no interval here speaks of.
+games would give other scores, which no interval here covers.
 """
 
 from __future__ import annotations

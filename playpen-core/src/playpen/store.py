@@ -306,7 +306,7 @@ def run_directories(path: Path) -> list[Path]:
 
 
 class Progress(msgspec.Struct):
-    """What a run has behind it: finished units, and the number of failed attempts of others."""
+    """What of a run is done: finished units, and the number of failed attempts of others."""
 
     done: set[Key]
     failed: dict[Key, int]
@@ -400,7 +400,7 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
                 if line.endswith(b"\n"):
                     yield number, line
                 else:
-                    # Torn by a crash, unless the whole record made it to the disk.
+                    # Torn by a crash, unless the whole record was written.
                     try:
                         msgspec.json.decode(line)
                     except (msgspec.DecodeError, UnicodeDecodeError):

@@ -427,7 +427,7 @@ def _load_chat_format(name: str, tokenizer: str, chat_template: str | None) -> C
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 ChoiceT = TypeVar("ChoiceT", "_ChatChoice", "_CompletionChoice")
 
 
@@ -492,7 +492,7 @@ def _read(content: bytes, kind: type[_Answer[ChoiceT]]) -> tuple[_Answer[ChoiceT
         Malformed: the body is not such an answer, or the server broke off the reply.
     """
     try:
-        if _HALF_A_CHARACTER.search(content):  # msgspec takes none, and a reply may have one
+        if _LONE_SURROGATE.search(content):  # msgspec takes none, and a reply may have one
             answer = msgspec.convert(json.loads(content), kind)
         else:
             answer = msgspec.json.decode(content, type=kind)

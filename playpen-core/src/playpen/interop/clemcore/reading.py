@@ -38,7 +38,7 @@ class RecordingError(PlaypenError):
 def read_json(path: Path) -> Any:
     """Decode a file that clemcore wrote: as JSON, but with NaN, which becomes `None`.
 
-    Halves of characters, which no UTF-8 file can hold, become U+FFFD.
+    Lone surrogates, which no UTF-8 file can hold, become U+FFFD.
 
     Raises:
         RecordingError: the file cannot be read, or is damaged.

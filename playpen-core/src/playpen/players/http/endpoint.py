@@ -238,7 +238,7 @@ class Endpoint:
             concurrency = self._concurrency or DEFAULT_CONCURRENCY
             client = aiohttp.ClientSession(
                 headers=self._headers(),
-                # How many there are is for the slots to say.
+                # The slots limit their number.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPING),
                 timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECTING),
                 cookie_jar=aiohttp.DummyCookieJar(),

@@ -87,7 +87,7 @@ def requested_wait(headers: Mapping[str, str]) -> float | None:
         return None
     try:
         return max(email.utils.mktime_tz(date) - time.time(), 0.0)
-    except (ValueError, OverflowError):  # the 99th of March
+    except (ValueError, OverflowError):  # a date that does not exist
         return None
 
 

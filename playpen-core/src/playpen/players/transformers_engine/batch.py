@@ -67,7 +67,7 @@ class Batch:
         return BatchCache() if self._flexible else DynamicCache(config=self._model.config)
 
     def serve(self, waiting: deque[Request], name: str) -> None:
-        """Let in who can join, and sample one token for every row.
+        """Add the requests that can join, and sample one token for every row.
 
         A failure is told to all who wait for a row; it never leaves this method.
         """
@@ -84,7 +84,7 @@ class Batch:
             self._kept.clear()
 
     def admit(self, waiting: deque[Request]) -> list[Request]:
-        """Take from the queue who can join now, in order."""
+        """Take the requests that can join now from the queue, in order."""
         admitted: list[Request] = []
         if self.rows and not self._flexible:
             return admitted
@@ -224,7 +224,7 @@ class Batch:
             )
         tokens, logprobs = sample(output.logits[:, -1].float(), rows)
         for row, token, logprob in zip(rows, tokens, logprobs, strict=True):
-            if not row.complete:  # rows that could not be dropped go on unheard
+            if not row.complete:  # a complete row that could not be dropped gets nothing more
                 row.sampled.append(token)
                 row.logprobs.append(logprob)
 

@@ -1,7 +1,7 @@
 """Generation with a transformers model: one batch that rows join and leave.
 
 A new request joins the batch that is being generated at its next step, and a finished one leaves
-it at once: nobody waits for the longest reply of a batch (see `batch`).  What was read before, as
+it at once: no reply waits for the longest one of its batch (see `batch`).  What was read before, as
 a rule all earlier turns of a conversation, is not read again (see `prefix_cache`).
 """
 
@@ -61,7 +61,7 @@ class Engine:
         with self._lock:
             if self._inbox is None:
                 self._inbox = SimpleQueue()
-                # The thread must not hold the engine: then nobody could ever let go of it.
+                # The thread must not hold the engine, which would then never be freed.
                 batch = Batch(self.model, self._kept)
                 arguments = (batch, self._inbox, self.name)
                 self._worker = threading.Thread(
@@ -156,8 +156,8 @@ class LoopEngine(Engine):
     async def wait_until_idle(self) -> None:
         """Let other tasks run until no request has come for some turns of the loop.
 
-        A reply takes two turns to wake its episode, and an episode that was playing for long
-        pauses for one.
+        A reply takes two turns of the loop to reach its episode, and an episode that was playing
+        for long pauses for one.
         """
         quiet = 0
         while quiet < _QUIET_TURNS:
@@ -174,7 +174,7 @@ _workers: dict[threading.Thread, SimpleQueue[Request | None]] = {}
 
 @atexit.register
 def _stop_workers() -> None:
-    """Let no worker run into the end of the interpreter, where torch would crash it."""
+    """Stop the workers before the interpreter ends: torch would crash in a running thread."""
     for worker, inbox in list(_workers.items()):
         inbox.put(None)
         worker.join()

@@ -58,7 +58,7 @@ class Request(msgspec.Struct, eq=False):
         return self.complete or self.done.cancelled()
 
     def resolve(self, error: Exception | None = None) -> None:
-        """Tell who waits, unless they have given up."""
+        """Resolve `done`, unless it was cancelled meanwhile."""
         try:
             if error is None:
                 self.done.set_result(None)
