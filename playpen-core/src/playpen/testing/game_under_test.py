@@ -372,7 +372,7 @@ def _content(instance: Instance) -> tuple[str, str]:
 
 
 class _TooSlow(BaseException):
-    """Gets past hypothesis: making a play smaller that must be interrupted takes too long."""
+    """Not caught by hypothesis: to make a play smaller that must be interrupted takes too long."""
 
     def __init__(self, played: PlayedEpisode) -> None:
         super().__init__()

@@ -28,7 +28,7 @@ from playpen.instance import Experiment, Instance
 from playpen.testing.driver import drive, lines_of, reciter
 from playpen.testing.findings import reason
 
-PATIENCE = 300
+TIME_LIMIT = 300
 """Seconds after which another process is given up."""
 _LATER = 400 * 24 * 3600
 """Seconds by which the clock of another process is ahead."""
@@ -154,11 +154,11 @@ def observe_elsewhere(game: Game, work: Sequence[Work], hash_seed: int) -> Answe
                     "PYTHONHASHSEED": str(hash_seed),
                     "TZ": "ELSEWHERE-11:30",
                 },
-                timeout=PATIENCE,
+                timeout=TIME_LIMIT,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(failed=f"it did not come to an end within {PATIENCE} seconds")
+            return Answer(failed=f"it did not come to an end within {TIME_LIMIT} seconds")
     if done.returncode != 0:
         errors = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
         return Answer(failed=f"it ended with code {done.returncode}: {errors[-1]}")
