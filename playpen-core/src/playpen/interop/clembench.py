@@ -24,7 +24,7 @@ def data_home() -> Path:
     return Path(base) / "playpen"
 
 
-class Imported(msgspec.Struct):
+class Imported(msgspec.Struct, frozen=True):
     """One file that was imported: game, number of instances, and where they now are.
 
     `replaced` tells that the set had instances of the game before.

@@ -20,14 +20,14 @@ from playpen.scoring import episode_scores
 TOLERANCE = 1e-6
 
 
-class Response(msgspec.Struct):
+class Response(msgspec.Struct, frozen=True):
     """What one player said."""
 
     player: str
     content: str
 
 
-class Recording(msgspec.Struct):
+class Recording(msgspec.Struct, frozen=True):
     """One recorded episode.  Only responses, instance and experiment settings are relied on."""
 
     id: str

@@ -61,7 +61,7 @@ def last_written(checkpoint: Path) -> int:
     return max(file.stat().st_mtime_ns for file in checkpoint.iterdir())
 
 
-class AdapterConfig(msgspec.Struct):
+class AdapterConfig(msgspec.Struct, frozen=True):
     """What an adapter's directory says of itself: the model it was trained on, and its rank."""
 
     base_model_name_or_path: str

@@ -431,12 +431,12 @@ _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 ChoiceT = TypeVar("ChoiceT", "_ChatChoice", "_CompletionChoice")
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
 
 
-class _ChatMessage(msgspec.Struct):
+class _ChatMessage(msgspec.Struct, frozen=True):
     content: str | None
     refusal: str | None = None
     reasoning_content: Any = None
@@ -451,23 +451,23 @@ class _ChatMessage(msgspec.Struct):
         return None
 
 
-class _ChatChoice(msgspec.Struct):
+class _ChatChoice(msgspec.Struct, frozen=True):
     message: _ChatMessage
     finish_reason: str | None = None
 
 
-class _CompletionLogprobs(msgspec.Struct):
+class _CompletionLogprobs(msgspec.Struct, frozen=True):
     token_logprobs: list[float | None] | None = None
 
 
-class _CompletionChoice(msgspec.Struct):
+class _CompletionChoice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     token_ids: list[TokenId] | None = None
     prompt_token_ids: list[TokenId] | None = None
     logprobs: _CompletionLogprobs | None = None
 
 
-class _Answer(msgspec.Struct, Generic[ChoiceT]):
+class _Answer(msgspec.Struct, Generic[ChoiceT], frozen=True):
     choices: Annotated[list[ChoiceT], msgspec.Meta(min_length=1)]
     usage: _Usage | None = None
 

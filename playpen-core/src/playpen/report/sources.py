@@ -154,15 +154,15 @@ def without_tokens(episode: Episode) -> Episode:
 # --- trainings -----------------------------------------------------------------------------------
 
 
-class _Learner(msgspec.Struct):
+class _Learner(msgspec.Struct, frozen=True):
     player: str = ""
 
 
-class _Config(msgspec.Struct):
+class _Config(msgspec.Struct, frozen=True):
     learner: _Learner = msgspec.field(default_factory=_Learner)
 
 
-class _TrainFile(msgspec.Struct):
+class _TrainFile(msgspec.Struct, frozen=True):
     """The part of a ``train.json`` that a report tells."""
 
     trainer: str

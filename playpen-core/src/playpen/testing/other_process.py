@@ -34,7 +34,7 @@ _LATER = 400 * 24 * 3600
 """Seconds by which the clock of another process is ahead."""
 
 
-class Generate(msgspec.Struct, tag="generate"):
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Make instances; the lines are experiments and instances."""
 
     split: str
@@ -42,7 +42,7 @@ class Generate(msgspec.Struct, tag="generate"):
     seed: int
 
 
-class Recite(msgspec.Struct, tag="recite"):
+class Recite(msgspec.Struct, frozen=True, tag="recite"):
     """Play with given replies; the lines are events and outcome."""
 
     experiment: str
@@ -52,7 +52,7 @@ class Recite(msgspec.Struct, tag="recite"):
     replies: list[Said]
 
 
-class SelfPlay(msgspec.Struct, tag="selfplay"):
+class SelfPlay(msgspec.Struct, frozen=True, tag="selfplay"):
     """Let the oracles play; the lines are events and outcome."""
 
     experiment: str
@@ -64,7 +64,7 @@ class SelfPlay(msgspec.Struct, tag="selfplay"):
 Work: TypeAlias = Generate | Recite | SelfPlay
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, frozen=True):
     """Which game (a class, by its module, the module's file and its name), and what to do."""
 
     module: str
@@ -73,7 +73,7 @@ class Order(msgspec.Struct):
     work: list[Work]
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, frozen=True):
     """The lines of each piece of work.
 
     Attributes:

@@ -77,7 +77,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-class Imported(msgspec.Struct):
+class Imported(msgspec.Struct, frozen=True):
     """What an import made, and what it could not.
 
     Attributes:

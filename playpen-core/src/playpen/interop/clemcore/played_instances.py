@@ -70,7 +70,7 @@ class InstancesFiles:
         return None
 
 
-class _File(msgspec.Struct):
+class _File(msgspec.Struct, frozen=True):
     experiments: list[dict[str, Any]]
 
 

@@ -139,14 +139,14 @@ def _by_number(name: str) -> list[str | int]:
 # --- what they hold ------------------------------------------------------------------------------
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, frozen=True):
     sender: str = msgspec.field(name="from")
     to: str
     action: dict[str, Any]
     timestamp: Any = None
 
 
-class RecordedEpisode(msgspec.Struct):
+class RecordedEpisode(msgspec.Struct, frozen=True):
     """What clemcore wrote about one episode, NaN being null.
 
     Attributes:

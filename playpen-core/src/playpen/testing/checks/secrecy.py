@@ -26,7 +26,7 @@ SHORTEST = 4
 _WORD = re.compile(r"\w+")
 
 
-class Leak(msgspec.Struct):
+class Leak(msgspec.Struct, frozen=True):
     """A text of a field, and where in the first message to each role it is shown."""
 
     token: str
