@@ -161,15 +161,15 @@ def check_all(game: Game, tmp_path: Path, effort: Effort = SMALL, **known: Any) 
 
     `known` replaces what the kit would find out about the game.
     """
-    material = GameUnderTest(game, effort, known.pop("seconds", 30.0))
-    material.__dict__.update(known)
+    subject = GameUnderTest(game, effort, known.pop("seconds", 30.0))
+    subject.__dict__.update(known)
     results: dict[str, str] = {}
     for name, check in inspect.getmembers(GameConformance(), inspect.ismethod):
         if not name.startswith("test_"):
             continue
         folder = tmp_path / f"{len(results)}"
         folder.mkdir(parents=True)
-        given = {"material": material, "tmp_path": folder}
+        given = {"subject": subject, "tmp_path": folder}
         try:
             check(**{p: given[p] for p in inspect.signature(check).parameters})
         except pytest.fail.Exception as failure:
@@ -1015,8 +1015,8 @@ from playpen_higherlower.game import HigherLower
 class TestWithAttribute(GameConformance):
     game = HigherLower()
 
-    def test_effort(self, material):
-        assert material.effort.examples == EXAMPLES
+    def test_effort(self, subject):
+        assert subject.effort.examples == EXAMPLES
 
 
 @pytest.fixture(params=[HigherLower(), HigherLower()], ids=["one", "other"])

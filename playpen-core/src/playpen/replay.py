@@ -38,7 +38,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-class Replay(msgspec.Struct):
+class Replay(msgspec.Struct, frozen=True):
     """Result of replaying a script of replies.
 
     Attributes:

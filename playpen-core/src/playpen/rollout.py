@@ -20,7 +20,7 @@ from playpen.referee import Referee
 from playpen.replay import fork
 
 DEFAULT_CONCURRENCY = 64
-_BREATH = 0.05
+_YIELD_AFTER = 0.05
 """Seconds after which instant players let the event loop run."""
 
 _encoder = msgspec.json.Encoder()
@@ -30,15 +30,15 @@ _reply_decoder = msgspec.json.Decoder(Reply)
 class LoopYield:
     """Lets the event loop run now and then while players that answer at once keep it busy.
 
-    All episodes of a roll-out share one: a turn of the loop takes about `_BREATH`, not that time
-    for each of them.
+    All episodes of a roll-out share one: a turn of the loop takes about `_YIELD_AFTER`, not that
+    time for each of them.
     """
 
     taken = 0
     """How often episodes have paused; whoever waits until all of them wait must know."""
 
     def __init__(self) -> None:
-        self._until = time.perf_counter() + _BREATH
+        self._until = time.perf_counter() + _YIELD_AFTER
         self._renewing = False
 
     def due(self) -> bool:
@@ -55,7 +55,7 @@ class LoopYield:
         await asyncio.sleep(0)
 
     def _renew(self) -> None:
-        self._until = time.perf_counter() + _BREATH
+        self._until = time.perf_counter() + _YIELD_AFTER
         self._renewing = False
 
 

@@ -17,6 +17,7 @@ from accelerate import PartialState
 from peft import LoraConfig
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from playpen.files import write_atomically
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.learner import Learner
 from playpen_trainers.progress import Progress
@@ -230,9 +231,7 @@ class _Keeper(TrainerCallback):
         _tidy(newest)
         kept = {part.name: part.state() for part in self._parts}
         document = msgspec.json.encode({_OVER: control.should_training_stop, **kept})
-        unfinished = newest / f"{STATE_FILE}.tmp"
-        unfinished.write_bytes(document)
-        unfinished.replace(newest / STATE_FILE)
+        write_atomically(newest / STATE_FILE, document)
         complete = _complete_checkpoints(folder)
         for step in sorted(complete)[: -self._limit]:
             # It must not look complete while its files go one by one.

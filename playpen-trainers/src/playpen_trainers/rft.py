@@ -17,6 +17,7 @@ import msgspec
 from rich.console import Console
 
 from playpen.episode import Episode
+from playpen.files import write_atomically
 from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
@@ -115,7 +116,8 @@ class Iteration(TrainingRun):
 
     def note(self, what: RolloutsDone | Done) -> None:
         """Note that it has played, or that it is done."""
-        _write(self.output / f"{type(what).__name__.lower()}.json", [what])
+        name = "played.json" if isinstance(what, RolloutsDone) else "done.json"
+        _write(self.output / name, [what])
 
     def kept(self) -> list[Kept]:
         """What it learns from."""
@@ -132,9 +134,7 @@ def _read(path: Path, kind: type[Any]) -> Any:
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    unfinished.replace(path)
+    write_atomically(path, (msgspec.json.encode(line) + b"\n" for line in lines))
 
 
 class RFT(Trainer):

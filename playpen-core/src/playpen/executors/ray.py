@@ -56,7 +56,7 @@ class _Worker:
         """Return once the players are there."""
 
     async def play(self, number: int, blank: bytes) -> bytes:
-        """Play the episode of a unit; it comes and goes as it is written to files."""
+        """Play the episode of a unit; it is passed and returned as it is written to files."""
         episode = msgspec.json.decode(blank, type=Episode)
         job = self._games.job(self._instances[number], episode)
         await play_episode(job, self._loop_yield, self._config.limits)
@@ -70,8 +70,8 @@ class _Worker:
 class RayExecutor(Executor):
     """``ray:[ADDRESS]?workers=2``: Ray's own default address, or a cluster started on this machine.
 
-    Packs and extras must be installed on the machines of the cluster.  What a worker's death takes
-    with it counts as failed attempts; `playpen resume` plays them again.
+    Packs and extras must be installed on the machines of the cluster.  The episodes in
+    flight on a worker that ends count as failed attempts; `playpen resume` plays them again.
     """
 
     Options = RayOptions

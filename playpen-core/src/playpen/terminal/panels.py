@@ -19,20 +19,20 @@ LEGEND = (
 _INCOMPLETE = "*"
 
 
-def evaluation_tables(found: Evaluation) -> RenderableType:
+def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     """The panels, the games, what the columns mean, and which games are not complete."""
-    parts: list[RenderableType] = [_panels(found), Text(), _games(found), Text()]
+    parts: list[RenderableType] = [_panels(evaluation), Text(), _games(evaluation), Text()]
     parts.append(Text(LEGEND, style="dim"))
-    parts += _notes(found)
+    parts += _notes(evaluation)
     return Group(*parts)
 
 
-def _panels(found: Evaluation) -> Table:
+def _panels(evaluation: Evaluation) -> Table:
     table = plain_table()
     table.add_column("games", overflow="fold", min_width=8)
     for column in ("score", "unbiased", "% played", "quality"):
         table.add_column(column, justify="right", no_wrap=True)
-    for title, panel in found.panels.items():
+    for title, panel in evaluation.panels.items():
         name = Text(f"{title} ({len(panel.games)})")
         if not panel.coverage.complete:
             name.append(_INCOMPLETE, style="bold red")
@@ -50,15 +50,15 @@ def _panels(found: Evaluation) -> Table:
     return table
 
 
-def _games(found: Evaluation) -> Table:
-    repeats = max((max(game.pass_at, default=1) for game in found.games.values()), default=1)
+def _games(evaluation: Evaluation) -> Table:
+    repeats = max((max(game.pass_at, default=1) for game in evaluation.games.values()), default=1)
     table = plain_table()
     table.add_column("game", overflow="fold", min_width=8)
     for column in ("n", "% played", "quality", "score", "unbiased"):
         table.add_column(column, justify="right", no_wrap=True)
     if repeats > 1:
         table.add_column(f"pass@{repeats}", justify="right", no_wrap=True)
-    for title, game in found.games.items():
+    for title, game in evaluation.games.items():
         name = Text(title)
         if not game.coverage.complete:
             name.append(_INCOMPLETE, style="bold red")
@@ -76,8 +76,8 @@ def _games(found: Evaluation) -> Table:
     return table
 
 
-def _notes(found: Evaluation) -> Iterator[RenderableType]:
-    for title, game in found.games.items():
+def _notes(evaluation: Evaluation) -> Iterator[RenderableType]:
+    for title, game in evaluation.games.items():
         if not game.coverage.complete:
             yield Text(f"{_INCOMPLETE} {title}: {game.coverage.in_words()}", style="yellow")
 

@@ -168,9 +168,9 @@ class GenerationChecks:
                     )
                 except Exception as error:
                     fault(where, f"it raised {reason(error)}", remedy)
-                found = sum(len(e["game_instances"]) for e in document["experiments"])
-                if found != number:
-                    fault(where, f"it made {found} instances", remedy)
+                count = sum(len(e["game_instances"]) for e in document["experiments"])
+                if count != number:
+                    fault(where, f"it made {count} instances", remedy)
 
     def test_generating_again_gives_the_same(self, subject: GameUnderTest) -> None:
         """The same arguments give the same instances; no global chance is used."""
