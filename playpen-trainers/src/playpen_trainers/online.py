@@ -15,9 +15,8 @@ from typing import Literal, NamedTuple, TypeAlias
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
-from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
-from playpen.rollout import ForkPoint, Job, make_jobs
+from playpen.rollout import Job, make_jobs
 from playpen_trainers.curriculum import Situation, Situations
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import Seating
@@ -141,7 +140,7 @@ class OnlineRollouts:
         From every reply of every part on, the episode is continued `forks` times by the same
         players; the value is the mean return of the role from that reply on.
         """
-        cast = {id(job.episode): job for job in batch.jobs}
+        played = {id(job.episode): job for job in batch.jobs}
         jobs: list[Job] = []
         places: list[tuple[RoleSample, int]] = []
         for part in batch.parts:
@@ -149,7 +148,8 @@ class OnlineRollouts:
             turns = [number for number, reply in enumerate(said) if reply.role == part.role]
             for own, turn in enumerate(turns):
                 for fork in range(forks):
-                    jobs.append(self._forked(cast[id(part.episode)], turn, fork))
+                    seed = derive_seed(part.episode.sampling_seed, "fork", turn, fork)
+                    jobs.append(played[id(part.episode)].forked(turn, seed))
                     places.append((part, own))
         self._run(jobs)
         found: dict[tuple[int, int], list[float]] = {}
@@ -179,32 +179,19 @@ class OnlineRollouts:
             )
         )
 
-    def _forked(self, job: Job, turn: int, fork: int) -> Job:
-        recorded = job.episode
-        empty = new_episode(
-            job.game, job.instance, recorded.players, seed=recorded.seed, repeat=recorded.repeat
-        )
-        seed = derive_seed(recorded.sampling_seed, "fork", turn, fork)
-        return Job(job.game, job.instance, empty, job.players, ForkPoint(recorded, turn, seed))
-
     def _run(self, jobs: list[Job]) -> None:
-        """Play, and play again what failed for reasons outside of the game."""
+        """Play, and play again what failed for reasons outside of the game.
+
+        In the list, the job of an episode that failed is replaced by the one of its last attempt.
+        """
         self._seating.run(jobs)
         for _ in range(_ATTEMPTS - 1):
-            failed = [job for job in jobs if job.episode.failure is not None]
+            failed = [place for place, job in enumerate(jobs) if job.episode.failure is not None]
             if not failed:
                 return
-            for job in failed:
-                old = job.episode
-                job.episode = new_episode(
-                    job.game,
-                    job.instance,
-                    old.players,
-                    seed=old.seed,
-                    repeat=old.repeat,
-                    attempts=old.attempts + 1,
-                )
-            self._seating.run(failed)
+            for place in failed:
+                jobs[place] = jobs[place].retried()
+            self._seating.run([jobs[place] for place in failed])
         for job in jobs:
             if job.episode.failure is not None:
                 raise PlayerError(

@@ -24,9 +24,8 @@ from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
 from playpen.players.hf import HuggingFaceOptions
-from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
-from playpen.rollout import ForkPoint, Job, make_jobs
+from playpen.rollout import Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
 from playpen_trainers.learner import Learner, check_learner, load_learner
@@ -159,12 +158,6 @@ class PreferenceRollouts:
                 game, instances, players, names, episodes=samples * len(instances), seed=seed
             )
         return self.finish(jobs)
-
-    def fork(self, job: Job, turn: int, seed: int) -> Job:
-        """The job of playing an episode again from its reply number `turn` on, over all roles."""
-        old = job.episode
-        blank = new_episode(job.game, job.instance, old.players, seed=old.seed, repeat=old.repeat)
-        return Job(job.game, job.instance, blank, job.players, ForkPoint(old, turn, seed))
 
     def finish(self, jobs: Sequence[Job]) -> list[Job]:
         """Play jobs and return those that came to an outcome.
@@ -423,7 +416,7 @@ def _sample(
             seed = derive_seed(
                 branch.job.episode.sampling_seed, "candidate", branch.role, branch.turn, number
             )
-            forks.append((branch, number, table.fork(branch.job, branch.turn, seed)))
+            forks.append((branch, number, branch.job.forked(branch.turn, seed)))
     table.finish([job for _, _, job in forks])
     for branch, number, job in forks:
         if job.episode.outcome is None:
@@ -451,7 +444,7 @@ def _play_on(
                     candidate.number,
                     number,
                 )
-                job = table.fork(candidate.job, branch.turn + 1, seed)
+                job = candidate.job.forked(branch.turn + 1, seed)
                 forks.append((branch, candidate, job))
     if forks:
         table.finish([job for _, _, job in forks])
