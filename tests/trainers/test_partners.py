@@ -15,14 +15,13 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from playpen import get_game
 from playpen.instance_sets import ready_instances
-from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
 from playpen_trainers import grpo, optimisation, partners
 from playpen_trainers.curriculum import Situation, Situations
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.online import OnlineRollouts
 from playpen_trainers.partners import Partners
-from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.seats import LEARNER, Seating
 
 ROLES = ["wisher", "painter"]
 
@@ -233,9 +232,7 @@ def test_a_partners_part_is_not_trained(base: Path, tmp_path: Path):
         seed=0,
         fault="share",
     )
-    player = player_of(
-        learner.model.eval(), learner, HuggingFaceOptions(temperature=1.0, max_new_tokens=4)
-    )
+    player = seating.learner_player(learner.model.eval(), learner.tokenizer)
     batch = rollouts.play(player, 12, 2)
     seating.close()
     seats = Counter(tuple(sorted(e.players.values())) for e in batch.episodes)

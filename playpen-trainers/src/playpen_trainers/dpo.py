@@ -223,7 +223,7 @@ class DPO(Trainer):
         options = self.options
         rewards = run.rewards()
         share = run.config.reward.partner_fault == "share"
-        table = PreferenceRollouts.of(run, learner, seating, device)
+        table = PreferenceRollouts.of(learner, seating, device)
         jobs, episodes = collected(run, table, options.samples)
         numbers: Numbers = {
             "episodes": len(episodes),

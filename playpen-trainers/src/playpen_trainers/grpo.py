@@ -21,7 +21,6 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
-from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.advantages import (
     Baseline,
@@ -49,7 +48,7 @@ from playpen_trainers.optimisation import (
     starting_point,
 )
 from playpen_trainers.partners import Partners, check_partners
-from playpen_trainers.seats import LEARNER, player_of, seated_learner
+from playpen_trainers.seats import LEARNER, Seating, seated_learner
 from playpen_trainers.validation import Validation
 from playpen_trainers.vllm_rollouts import check_engine
 
@@ -123,9 +122,10 @@ class DialogueGRPOTrainer(GRPOTrainer):
 
     Args:
         rollouts: plays groups of episodes.
+        seating: makes a player of the learner.
         learner: the model with its tokenizer.
         options: ours; those that TRL has are in its arguments too.
-        run: gives temperature and token limit of the learner's replies.
+        discount: of rewards, per reply.
         running: the baselines per game and role.
         watch: looks for signs of collapse.
         own: what `GRPOTrainer` takes.
@@ -135,9 +135,10 @@ class DialogueGRPOTrainer(GRPOTrainer):
         self,
         *,
         rollouts: OnlineRollouts,
+        seating: Seating,
         learner: Learner,
         options: GRPOOptions,
-        run: TrainingRun,
+        discount: float,
         running: RunningBaselines,
         watch: CollapseWatch,
         **own: Any,
@@ -145,18 +146,13 @@ class DialogueGRPOTrainer(GRPOTrainer):
         super().__init__(reward_funcs=_rewards_are_ours, **own)
         self.args: GRPOConfig
         self._rollouts = rollouts
+        self._seating = seating
         self._learner = learner
         self._options = options
         self._limit = length_limit(options, learner)
         self._running = running
-        self._discount = run.config.reward.discount
+        self._discount = discount
         self._watch = watch
-        rollout = run.config.rollout
-        self._sampling = HuggingFaceOptions(
-            temperature=rollout.temperature,
-            max_new_tokens=rollout.max_new_tokens,
-            batch_size=rollout.concurrency,
-        )
 
     def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
         """Play, grade, and lay out the rows: TRL's documented batch, one row per conversation."""
@@ -164,12 +160,12 @@ class DialogueGRPOTrainer(GRPOTrainer):
         was_training = model.training
         model.eval()
         try:
-            player = player_of(model, self._learner, self._sampling)
+            player = self._seating.learner_player(model, self._learner.tokenizer)
             size = self._options.num_generations
             batch = self._rollouts.play(player, len(inputs) // size, size)
             if self._options.credit == "forked":
                 trained = batch._replace(parts=[p for p in batch.parts if p.use == "train"])
-                self._rollouts.estimate_values(trained, player, self._options.forks)
+                self._rollouts.estimate_values(trained, self._options.forks)
             output = self._lay_out(self._rows(batch))
             self._compare_with_sampler(output)
         finally:
@@ -439,9 +435,10 @@ class GRPO(Trainer):
         validation = Validation(run, learner, seating)
         trainer = DialogueGRPOTrainer(
             rollouts=rollouts,
+            seating=seating,
             learner=learner,
             options=options,
-            run=run,
+            discount=run.config.reward.discount,
             running=running,
             watch=watch,
             model=learner.model,

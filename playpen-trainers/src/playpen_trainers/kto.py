@@ -198,7 +198,7 @@ class KTO(Trainer):
     ) -> tuple[Numbers, list[UnpairedRow]]:
         """Play, or read what was recorded, and label."""
         options = self.options
-        table = PreferenceRollouts.of(run, learner, seating, device)
+        table = PreferenceRollouts.of(learner, seating, device)
         _, episodes = collected(run, table, options.samples)
         share = run.config.reward.partner_fault == "share"
         parts = judge(episodes, run.rewards(), share_fault=share)

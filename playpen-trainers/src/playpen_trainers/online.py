@@ -134,7 +134,7 @@ class OnlineRollouts:
             parts += graded
         return Batch(jobs, parts)
 
-    def estimate_values(self, batch: Batch, learner: Player, forks: int) -> None:
+    def estimate_values(self, batch: Batch, forks: int) -> None:
         """Estimate what was to be expected before each reply, by playing on from there.
 
         From every reply of every part on, the episode is continued `forks` times by the same

@@ -23,14 +23,13 @@ from playpen.chat_format import ChatFormat
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
-from playpen.players.hf import HuggingFaceOptions
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
-from playpen_trainers.seats import Seating, player_of
+from playpen_trainers.seats import Seating
 from playpen_trainers.vllm_rollouts import check_engine
 
 RowT = TypeVar("RowT", PreferenceRow, UnpairedRow)
@@ -121,20 +120,12 @@ class PreferenceRollouts:
         self.played = 0
 
     @classmethod
-    def of(
-        cls, run: TrainingRun, learner: Learner, seating: Seating, device: str
-    ) -> PreferenceRollouts:
-        """A table where the model plays on a device, as ``[rollout]`` says."""
-        rollout = run.config.rollout
+    def of(cls, learner: Learner, seating: Seating, device: str) -> PreferenceRollouts:
+        """Roll-outs by the model on a device, as ``[rollout]`` says."""
         learner.model.eval()
         if str(learner.model.device) != device:
             learner.model.to(device)
-        sampling = HuggingFaceOptions(
-            temperature=rollout.temperature,
-            max_new_tokens=rollout.max_new_tokens,
-            batch_size=rollout.concurrency,
-        )
-        return cls(seating, player_of(learner.model, learner, sampling))
+        return cls(seating, seating.learner_player(learner.model, learner.tokenizer))
 
     def learned(self, job: Job) -> list[str]:
         """The roles of a job that the learner holds."""

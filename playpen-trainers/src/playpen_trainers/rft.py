@@ -26,7 +26,7 @@ from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
 from playpen_trainers.optimisation import Positive, length_limit, processes, starting_point
 from playpen_trainers.partners import Partners
-from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.seats import LEARNER, Seating
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
 from playpen_trainers.validation import Validation
 
@@ -175,7 +175,7 @@ class RFT(Trainer):
             ConfigError: the learner is not an ``hf:`` model, or an iteration kept nothing.
             PlayerError: a teacher failed again and again.
         """
-        seating = Seating(run)
+        seating = Seating(run, rank=self.options.lora_r)
         try:
             return _Training(self.options, run, seating).iterate()
         finally:
@@ -245,15 +245,10 @@ class _Training:
             seed=run.config.rollout.seed,
             fault=run.config.reward.partner_fault,
         )
-        sampling = HuggingFaceOptions(
-            temperature=run.config.rollout.temperature,
-            max_new_tokens=run.config.rollout.max_new_tokens,
-            batch_size=run.config.rollout.concurrency,
-        )
         console = Console(stderr=True)
         title = f"iteration {iteration.number} of {options.iterations}"
         console.print(f"{title}: playing {groups * options.samples} episodes", highlight=False)
-        player = player_of(learner.model.eval(), learner, sampling)
+        player = self._seating.learner_player(learner.model.eval(), learner.tokenizer)
         batch = rollouts.play(player, groups, options.samples)
         kept = best_parts(batch.parts, options)
         values = _summary(batch, kept)
@@ -320,7 +315,7 @@ class _Training:
                 *source, self._options.dtype, four_bits=self._options.load_in_4bit
             )
             learner.model.to(processes().device)
-            self._loaded = number, self._seating.follow(learner, self._options.lora_r)
+            self._loaded = number, learner
         return self._loaded[1]
 
     def _save_start(self) -> Path:
