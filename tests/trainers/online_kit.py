@@ -31,10 +31,10 @@ from playpen.training import (
     TrainingRun,
 )
 from playpen_trainers.advantages import RunningBaselines
+from playpen_trainers.arguments import adapter
 from playpen_trainers.collapse import CollapseWatch
 from playpen_trainers.grpo import GRPO, DialogueGRPOTrainer, GRPOOptions
 from playpen_trainers.learner import check_learner, load_learner
-from playpen_trainers.optimisation import adapter
 from playpen_trainers.seats import Seating
 from playpen_trainers.tiny import make_tiny_model
 

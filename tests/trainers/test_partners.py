@@ -16,7 +16,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 from playpen import get_game
 from playpen.instance_sets import ready_instances
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
-from playpen_trainers import grpo, optimisation, partners
+from playpen_trainers import checkpointing, grpo, partners
 from playpen_trainers.curriculum import Situation, Situations
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.online import OnlineRollouts
@@ -161,7 +161,7 @@ def test_files_go_only_when_no_checkpoint_can_need_them(
         guests = Guests()
         made = pool(tmp_path, guests, snapshot_every=every, snapshots=kept, partner_share=1.0)
         made._trainer = object()  # type: ignore[assignment]
-        last = optimisation.last_checkpoint(folder)
+        last = checkpointing.last_checkpoint(folder)
         if last is None:
             return made, guests, 0
         made.restore(json.loads((last / "playpen.json").read_text())["partners"])
@@ -182,10 +182,10 @@ def test_files_go_only_when_no_checkpoint_can_need_them(
                 found, guests, step = start()  # died while the checkpoint was written
                 deaths += 1
                 continue
-            optimisation._Keeper([found], limit).on_save(arguments, state, control)
+            checkpointing._Keeper([found], limit).on_save(arguments, state, control)
         newest = list(range(every, step + 1, every))[-kept:]
         assert found.state()["snapshots"] == newest
-        needed = {n for state in optimisation.kept_checkpoint_states(tmp_path)
+        needed = {n for state in checkpointing.kept_checkpoint_states(tmp_path)
                   for n in state["partners"]["snapshots"]}  # fmt: skip
         assert needed | set(newest) <= on_disk(tmp_path)
         assert len(guests.present) <= kept  # who is gone is let go of

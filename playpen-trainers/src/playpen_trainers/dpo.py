@@ -16,17 +16,10 @@ from trl import DPOConfig, DPOTrainer
 
 from playpen.episode import Episode
 from playpen.training import ConfigError, Trainer, TrainingRun
+from playpen_trainers.arguments import Amount, Positive, adapter, arguments, length_limit
+from playpen_trainers.checkpointing import fit, starting_point
 from playpen_trainers.data import PreferenceRow, padded
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import (
-    Amount,
-    Positive,
-    adapter,
-    arguments,
-    fit,
-    length_limit,
-    starting_point,
-)
 from playpen_trainers.pairs import (
     Forking,
     Match,

@@ -30,23 +30,21 @@ from playpen_trainers.advantages import (
     Scale,
     advantages,
 )
+from playpen_trainers.arguments import (
+    Amount,
+    OptimiserOptions,
+    Positive,
+    adapter,
+    arguments,
+    check_optimiser,
+    length_limit,
+)
+from playpen_trainers.checkpointing import Stateful, fit, starting_point
 from playpen_trainers.collapse import CollapseWatch, repeated
 from playpen_trainers.curriculum import Situations
 from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
-from playpen_trainers.optimisation import (
-    Amount,
-    OptimiserOptions,
-    Positive,
-    Stateful,
-    adapter,
-    arguments,
-    check_optimiser,
-    fit,
-    length_limit,
-    starting_point,
-)
 from playpen_trainers.partners import Partners, check_partners
 from playpen_trainers.seats import LEARNER, Seating, seated_learner
 from playpen_trainers.validation import Validation

@@ -19,17 +19,10 @@ from playpen.conversation import derive_seed
 from playpen.episode import Episode
 from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
+from playpen_trainers.arguments import Positive, Rate, adapter, arguments, length_limit
+from playpen_trainers.checkpointing import fit, starting_point
 from playpen_trainers.data import UnpairedRow, padded
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import (
-    Positive,
-    Rate,
-    adapter,
-    arguments,
-    fit,
-    length_limit,
-    starting_point,
-)
 from playpen_trainers.pairs import (
     Label,
     Numbers,

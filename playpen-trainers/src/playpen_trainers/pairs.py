@@ -26,9 +26,9 @@ from playpen.player import Player, PlayerError
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
+from playpen_trainers.arguments import OptimiserOptions, Positive, Rate, check_optimiser
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
 from playpen_trainers.seats import Seating
 from playpen_trainers.vllm_rollouts import check_engine
 

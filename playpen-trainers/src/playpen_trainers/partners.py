@@ -18,9 +18,9 @@ from playpen.player import Player
 from playpen.players.program import ProgramPlayer
 from playpen.plugins import get_game, make_player
 from playpen.training import ConfigError, TrainConfig, TrainingRun
+from playpen_trainers.checkpointing import kept_checkpoint_states, save
 from playpen_trainers.curriculum import Situation
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import kept_checkpoint_states, save
 from playpen_trainers.seats import LEARNER, Seating, learned_roles
 
 _SNAPSHOT = f"{LEARNER}@"

@@ -15,8 +15,8 @@ from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, load_check
 from playpen.plugins import make_player, resolve_spec
 from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.arguments import OptimiserOptions
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.optimisation import OptimiserOptions
 from playpen_trainers.play_loop import PlayLoop
 from playpen_trainers.vllm_rollouts import VllmLearner
 

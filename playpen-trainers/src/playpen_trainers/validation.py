@@ -10,8 +10,8 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from playpen.episode import Episode
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.checkpointing import save
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import save
 from playpen_trainers.seats import Seating
 
 _BEST = "best"

@@ -13,8 +13,8 @@ from peft import PeftModel
 
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.arguments import OptimiserOptions
 from playpen_trainers.learner import check_learner
-from playpen_trainers.optimisation import OptimiserOptions
 from playpen_trainers.play_loop import PlayLoop
 
 if TYPE_CHECKING:
