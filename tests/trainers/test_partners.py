@@ -17,7 +17,7 @@ from playpen import get_game
 from playpen.instance_sets import ready_instances
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
 from playpen_trainers import checkpointing, grpo, partners
-from playpen_trainers.curriculum import Situation, Situations
+from playpen_trainers.curriculum import Curriculum, Situation
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.online import OnlineRollouts
 from playpen_trainers.partners import Partners
@@ -226,7 +226,7 @@ def test_a_partners_part_is_not_trained(base: Path, tmp_path: Path):
     seating = Seating(run)
     rollouts = OnlineRollouts(
         seating,
-        Situations(run, 12),
+        Curriculum(run, 12),
         Partners(run, learner, seating),
         run.rewards(),
         seed=0,

@@ -23,7 +23,7 @@ class GradedSample(NamedTuple):
     """What is known of a part when advantages are computed.
 
     Attributes:
-        group: parts with the same value were played in the identical situation.
+        group: number of the group; its episodes were played in the identical situation.
         game, role: condition the running baselines.
         returns: discounted sum of rewards from each reply on; the first is the whole part's.
         values: with ``forked`` credit, the expected return before each reply, and 0 at the end.

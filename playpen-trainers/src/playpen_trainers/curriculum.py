@@ -21,22 +21,23 @@ _PACE = 0.1
 
 
 class Situation(NamedTuple):
-    """What a group of episodes has in common; `number` is unique in a training."""
+    """What the episodes of a group have in common; `number` is that of the group in a training."""
 
     number: int
     game: Game
     instance: Instance
 
 
-class Situations:
-    """An endless supply of situations, the same for the same seed.
+class Curriculum:
+    """The situations of a training one after the other, without end; the same for the same seed.
 
     Args:
         run: gives games, instances, curriculum and seed.
-        total: how many situations the whole training will take, for the curriculum ``levels``.
+        total: how many groups the whole training plays, for the curriculum ``levels``.
     """
 
     name = "situations"
+    """The key under which checkpoints keep its state."""
 
     def __init__(self, run: TrainingRun, total: int) -> None:
         self._run = run
@@ -64,7 +65,7 @@ class Situations:
         self._success = dict(state["success"])
 
     def take(self, count: int) -> list[Situation]:
-        """The next situations."""
+        """The situations of the next groups."""
         return [self._next() for _ in range(count)]
 
     def learn(self, situation: Situation, success: float) -> None:
@@ -87,7 +88,7 @@ class Situations:
     def _weights(
         self, name: str, decks: Mapping[str, list[Instance]], number: int
     ) -> dict[str, float]:
-        """How likely each level of a game is for the situation of a number."""
+        """How likely each level of a game is for the group of a number."""
         levels = [level for level, cards in decks.items() if cards]
         if self._table.curriculum == "levels":
             # One level more is let in as training goes on.

@@ -41,7 +41,7 @@ from playpen_trainers.arguments import (
 )
 from playpen_trainers.checkpointing import Stateful, fit, starting_point
 from playpen_trainers.collapse import CollapseWatch, repeated
-from playpen_trainers.curriculum import Situations
+from playpen_trainers.curriculum import Curriculum
 from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
@@ -419,12 +419,12 @@ class GRPO(Trainer):
         start = starting_point(run)
         learner, seating = seated_learner(run, options)
         groups = self._groups()
-        situations = Situations(run, groups)
+        curriculum = Curriculum(run, groups)
         partners = Partners(run, learner, seating)
         running, watch = RunningBaselines(), CollapseWatch()
         rollouts = OnlineRollouts(
             seating,
-            situations,
+            curriculum,
             partners,
             run.rewards(),
             seed=run.config.rollout.seed,
@@ -441,14 +441,14 @@ class GRPO(Trainer):
             watch=watch,
             model=learner.model,
             args=self._arguments(run),
-            # Rows only count the groups; what is played is for `situations` to say.
+            # Rows only count the groups; what is played is for the curriculum to say.
             train_dataset=datasets.Dataset.from_dict({"prompt": [str(n) for n in range(groups)]}),
             processing_class=learner.tokenizer,
             peft_config=adapter(options, learner),
         )
         validation.attach(trainer)
         partners.attach(trainer)
-        parts: list[Stateful] = [situations, partners, running, watch, validation]
+        parts: list[Stateful] = [curriculum, partners, running, watch, validation]
         try:
             final = fit(trainer, run, learner, start, parts)
         finally:

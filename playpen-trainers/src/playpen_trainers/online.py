@@ -17,7 +17,7 @@ from playpen.episode import Episode
 from playpen.player import Player, PlayerError
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import Job, make_jobs
-from playpen_trainers.curriculum import Situation, Situations
+from playpen_trainers.curriculum import Curriculum, Situation
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import Seating
 
@@ -35,7 +35,7 @@ class RoleSample:
     Attributes:
         episode: the record.
         role: which role it is.
-        group: number of the group's situation.
+        group: number of the group.
         rows: its tokens.
         rewards: reward of each of its replies.
         returns: discounted sum of rewards from each reply on.
@@ -78,7 +78,7 @@ class OnlineRollouts:
 
     Args:
         seating: who holds which role.
-        situations: what is played.
+        curriculum: what is played.
         partners: whom the learner meets beside itself and its teacher.
         rewards: what is earned.
         seed: of chance moves and sampling.
@@ -88,7 +88,7 @@ class OnlineRollouts:
     def __init__(
         self,
         seating: Seating,
-        situations: Situations,
+        curriculum: Curriculum,
         partners: Partners,
         rewards: Rewards,
         *,
@@ -96,7 +96,7 @@ class OnlineRollouts:
         fault: Literal["drop", "neutral", "share"],
     ) -> None:
         self._seating = seating
-        self._situations = situations
+        self._curriculum = curriculum
         self._partners = partners
         self._rewards = rewards
         self._seed = seed
@@ -110,7 +110,7 @@ class OnlineRollouts:
         """
         jobs: list[Job] = []
         met: list[dict[str, str]] = []
-        situations = self._situations.take(groups)
+        situations = self._curriculum.take(groups)
         for situation in situations:
             given = self._partners.choose(situation, self._seating.learned(situation.game))
             met.append({role: name for role, (name, _) in given.items()})
@@ -128,7 +128,7 @@ class OnlineRollouts:
                 for role in mine
                 if (part := self._grade(episode, role, situation.number)) is not None
             ]
-            self._situations.learn(situation, sum(e.success for e in episodes) / size)
+            self._curriculum.learn(situation, sum(e.success for e in episodes) / size)
             for name in met[number].values():
                 self._partners.learn(name, [part.returns[0] for part in graded])
             parts += graded

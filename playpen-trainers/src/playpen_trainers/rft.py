@@ -22,7 +22,7 @@ from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.arguments import Positive, length_limit, processes
 from playpen_trainers.checkpointing import starting_point
-from playpen_trainers.curriculum import Situations
+from playpen_trainers.curriculum import Curriculum
 from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
@@ -232,15 +232,15 @@ class _Training:
         run, options = self._run, self._options
         learner = self._learner(iteration.number - 1)
         groups = self._groups()
-        situations = Situations(run, groups * options.iterations)
+        curriculum = Curriculum(run, groups * options.iterations)
         partners = Partners(run, learner, self._seating)
         earlier = Iteration(run, iteration.number - 1, 0).played()
         if earlier is not None:
-            situations.restore(earlier.situations)
+            curriculum.restore(earlier.situations)
             partners.restore(earlier.partners)
         rollouts = OnlineRollouts(
             self._seating,
-            situations,
+            curriculum,
             partners,
             run.rewards(),
             seed=run.config.rollout.seed,
@@ -266,11 +266,11 @@ class _Training:
                 "learner with sft first"
             )
         iteration.keep(_by_episode(kept))
-        iteration.note(RolloutsDone(situations.state(), partners.state()))
+        iteration.note(RolloutsDone(curriculum.state(), partners.state()))
         iteration.log(0, values)
 
     def _groups(self) -> int:
-        """How many situations an iteration plays."""
+        """How many groups an iteration plays."""
         instances, wanted = self._run.instances(), self._run.config.rollout.episodes
         if wanted is None:
             return sum(map(len, instances.values()))
