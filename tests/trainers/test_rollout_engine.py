@@ -9,12 +9,12 @@ from typing import Any
 import pytest
 from tests.trainers.online_kit import config, register_games, tiny_base
 
+from playpen.play_loop import PlayLoop
 from playpen.player import Player
 from playpen.players.hf import HuggingFaceOptions
 from playpen.players.program import FunctionPlayer
 from playpen.training import ConfigError, RolloutTable, TrainingRun, train
 from playpen_trainers import seats
-from playpen_trainers.play_loop import PlayLoop
 from playpen_trainers.seats import Seating
 
 ADAPTED = {"lora_r": 4}

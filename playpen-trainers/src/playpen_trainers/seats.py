@@ -10,6 +10,7 @@ import torch
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance
+from playpen.play_loop import PlayLoop
 from playpen.player import Player, parse_options
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, load_checkpoint
 from playpen.plugins import make_player, resolve_spec
@@ -17,7 +18,6 @@ from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.arguments import OptimiserOptions
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.play_loop import PlayLoop
 from playpen_trainers.vllm_rollouts import VllmLearner
 
 LEARNER = "learner"

@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 from peft import PeftModel
 
+from playpen.play_loop import PlayLoop
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.arguments import OptimiserOptions
 from playpen_trainers.learner import check_learner
-from playpen_trainers.play_loop import PlayLoop
 
 if TYPE_CHECKING:
     from playpen.players.vllm import VllmPlayer

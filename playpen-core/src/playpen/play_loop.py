@@ -1,4 +1,4 @@
-"""The event loop that a training plays in."""
+"""The event loop in which everything of one program is played."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ ResultT = TypeVar("ResultT")
 
 
 class PlayLoop:
-    """One event loop for all that a training plays, so that connections outlive a roll-out.
+    """One event loop for all that is played, so that connections outlive a roll-out.
 
     In a notebook, whose thread has a loop running, it lives in a thread of its own.
     """
@@ -38,3 +38,10 @@ class PlayLoop:
         else:
             self._thread.submit(self._runner.close).result()
             self._thread.shutdown()
+
+    def __enter__(self) -> PlayLoop:
+        """The loop, which is closed at the end of the block."""
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
