@@ -5,7 +5,7 @@ The names of the options are those of transformers' `TrainingArguments` where it
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 import torch
@@ -14,16 +14,18 @@ from accelerate import PartialState
 from peft import LoraConfig
 from transformers import TrainingArguments
 
+from playpen.bounds import (
+    FromZeroBelowOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from playpen.training import ConfigError, TrainingRun
 from playpen_trainers.learner import Learner
 
 ArgumentsT = TypeVar("ArgumentsT", bound=TrainingArguments)
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
-Rate = Annotated[float, msgspec.Meta(gt=0)]
-Share = Annotated[float, msgspec.Meta(ge=0, lt=1)]
 
 CHECKPOINTS = "checkpoints"
 """The directory in the output of a training where TRL saves."""
@@ -58,27 +60,27 @@ class OptimiserOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True)
         seed: of order, dropout and adapter initialisation.
     """
 
-    learning_rate: Rate = 2e-5
+    learning_rate: PositiveFloat = 2e-5
     max_steps: int = -1
-    num_train_epochs: Rate = 1.0
-    per_device_train_batch_size: Positive = 8
-    gradient_accumulation_steps: Positive = 1
+    num_train_epochs: PositiveFloat = 1.0
+    per_device_train_batch_size: PositiveInt = 8
+    gradient_accumulation_steps: PositiveInt = 1
     lr_scheduler_type: str = "cosine"
-    warmup_steps: Amount = 0.03
-    weight_decay: Amount = 0.0
-    max_grad_norm: Amount = 1.0
-    max_length: Positive | None = None
+    warmup_steps: NonNegativeFloat = 0.03
+    weight_decay: NonNegativeFloat = 0.0
+    max_grad_norm: NonNegativeFloat = 1.0
+    max_length: PositiveInt | None = None
     gradient_checkpointing: bool = False
-    lora_r: Natural = 0
-    lora_alpha: Positive = 32
-    lora_dropout: Share = 0.0
+    lora_r: NonNegativeInt = 0
+    lora_alpha: PositiveInt = 32
+    lora_dropout: FromZeroBelowOne = 0.0
     lora_target_modules: list[str] | None = None
     load_in_4bit: bool = False
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     bf16: bool | None = None
-    save_steps: Natural = 0
-    save_total_limit: Positive = 2
-    logging_steps: Positive = 10
+    save_steps: NonNegativeInt = 0
+    save_total_limit: PositiveInt = 2
+    logging_steps: PositiveInt = 10
     seed: int = 0
 
 

@@ -21,6 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
+from playpen.bounds import NonNegativeFloat, PositiveInt
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.advantages import (
     Baseline,
@@ -31,9 +32,7 @@ from playpen_trainers.advantages import (
     advantages,
 )
 from playpen_trainers.arguments import (
-    Amount,
     OptimiserOptions,
-    Positive,
     adapter,
     arguments,
     check_optimiser,
@@ -85,13 +84,13 @@ class GRPOOptions(OptimiserOptions, kw_only=True):
     lr_scheduler_type: str = "constant"
     warmup_steps: float = 0.0
     max_steps: int = 100
-    logging_steps: Positive = 1
-    num_generations: Positive = 8
-    steps_per_generation: Positive | None = None
-    num_iterations: Positive = 1
-    beta: Amount = 0.0
-    epsilon: Amount = 0.2
-    epsilon_high: Amount | None = None
+    logging_steps: PositiveInt = 1
+    num_generations: PositiveInt = 8
+    steps_per_generation: PositiveInt | None = None
+    num_iterations: PositiveInt = 1
+    beta: NonNegativeFloat = 0.0
+    epsilon: NonNegativeFloat = 0.2
+    epsilon_high: NonNegativeFloat | None = None
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = (
         "dapo"
     )
@@ -99,10 +98,10 @@ class GRPOOptions(OptimiserOptions, kw_only=True):
     entropy_coef: float = 0.0
     baseline: Baseline = "group"
     credit: Credit = "sequence"
-    forks: Positive = 4
+    forks: PositiveInt = 4
     scale_rewards: Scale = "group"
     off_policy: Literal["sampler", "trainer"] = "sampler"
-    gap_threshold: Amount = 0.05
+    gap_threshold: NonNegativeFloat = 0.05
 
     @property
     def generation_steps(self) -> int:

@@ -15,11 +15,11 @@ import datasets
 import torch
 from trl import KTOConfig, KTOTrainer
 
+from playpen.bounds import PositiveFloat, PositiveInt, UpToBillion
 from playpen.conversation import derive_seed
 from playpen.episode import Episode
-from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.arguments import Positive, Rate, adapter, arguments, length_limit
+from playpen_trainers.arguments import adapter, arguments, length_limit
 from playpen_trainers.checkpointing import fit, starting_point
 from playpen_trainers.data import UnpairedRow, padded
 from playpen_trainers.learner import Learner
@@ -61,10 +61,10 @@ class KTOOptions(PreferenceOptions, kw_only=True):
     """
 
     label: Label = "success"
-    threshold: Finite = 0.5
-    max_rows: Positive | None = None
-    desirable_weight: Rate | None = None
-    undesirable_weight: Rate | None = None
+    threshold: UpToBillion = 0.5
+    max_rows: PositiveInt | None = None
+    desirable_weight: PositiveFloat | None = None
+    undesirable_weight: PositiveFloat | None = None
     loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
 
 

@@ -19,6 +19,7 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import msgspec
 import transformers
 
+from playpen.bounds import PositiveFloat, PositiveInt
 from playpen.chat_format import ChatFormat
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
@@ -26,7 +27,7 @@ from playpen.player import Player, PlayerError
 from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
-from playpen_trainers.arguments import OptimiserOptions, Positive, Rate, check_optimiser
+from playpen_trainers.arguments import OptimiserOptions, check_optimiser
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.seats import Seating
@@ -51,9 +52,9 @@ class PreferenceOptions(OptimiserOptions, kw_only=True):
             that it need not be kept in memory.
     """
 
-    learning_rate: Rate = 5e-6
-    samples: Positive = 4
-    beta: Rate = 0.1
+    learning_rate: PositiveFloat = 5e-6
+    samples: PositiveInt = 4
+    beta: PositiveFloat = 0.1
     precompute_ref_log_probs: bool = False
 
 

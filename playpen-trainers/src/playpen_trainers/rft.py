@@ -16,11 +16,12 @@ from typing import Any, Literal
 import msgspec
 from rich.console import Console
 
+from playpen.bounds import PositiveInt
 from playpen.episode import Episode
 from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
-from playpen_trainers.arguments import Positive, length_limit, processes
+from playpen_trainers.arguments import length_limit, processes
 from playpen_trainers.checkpointing import starting_point
 from playpen_trainers.curriculum import Curriculum
 from playpen_trainers.data import fitting, imitation_rows
@@ -49,11 +50,11 @@ class RFTOptions(SFTOptions, kw_only=True):
         from_start: fine-tune the starting model in each iteration, not the one that played.
     """
 
-    iterations: Positive = 3
-    samples: Positive = 8
+    iterations: PositiveInt = 3
+    samples: PositiveInt = 8
     keep: Literal["success", "best"] = "success"
     min_return: float = 0.0
-    per_instance: Positive | None = None
+    per_instance: PositiveInt | None = None
     from_start: bool = False
 
 
