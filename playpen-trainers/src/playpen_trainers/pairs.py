@@ -98,12 +98,8 @@ def recorded(run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
     Raises:
         ConfigError: there are none, or one is of a test split.
     """
-    data = msgspec.structs.replace(
-        run.config.data, outcomes=("success", "lose", "abort"), min_score=None
-    )
-    config = msgspec.structs.replace(run.config, data=data)
-    found = TrainingRun(run.trainer, config, run.output).demonstrations()
-    return [(episode, roles) for episode, roles in found if episode.outcome is not None]
+    chosen = run.demonstrations(any_outcome=True)
+    return [(episode, roles) for episode, roles in chosen if episode.outcome is not None]
 
 
 class PreferenceRollouts:
