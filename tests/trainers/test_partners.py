@@ -42,11 +42,11 @@ class Guests:
     def __init__(self) -> None:
         self.present: set[str] = set()
 
-    def guest(self, spec: str) -> str:
+    def player(self, spec: str) -> str:
         self.present.add(spec)
         return spec
 
-    def dismiss(self, spec: str) -> None:
+    def release(self, spec: str) -> None:
         self.present.discard(spec)
 
 

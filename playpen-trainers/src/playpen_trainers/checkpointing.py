@@ -74,19 +74,19 @@ class _Keeper(TrainerCallback):
         unfinished.replace(newest / STATE_FILE)
         complete = _complete_checkpoints(folder)
         for step in sorted(complete)[: -self._limit]:
-            # It must not look complete while its files go one by one.
+            # It must not look complete while its files are removed one by one.
             (complete[step] / STATE_FILE).unlink()
             shutil.rmtree(complete[step])
 
 
 def _complete_checkpoints(folder: Path) -> dict[int, Path]:
     """Step to directory of the checkpoints that have everything."""
-    found = {}
+    complete = {}
     for path in folder.glob("checkpoint-*"):
         step = path.name.removeprefix("checkpoint-")
         if step.isdigit() and (path / STATE_FILE).is_file():
-            found[int(step)] = path
-    return found
+            complete[int(step)] = path
+    return complete
 
 
 def kept_checkpoint_states(output: Path) -> list[dict[str, Any]]:
@@ -105,7 +105,7 @@ def _tidy(folder: Path) -> None:
 
 
 def last_checkpoint(folder: Path) -> Path | None:
-    """The newest complete checkpoint; what was being written when its process died goes."""
+    """The newest complete checkpoint; incomplete ones, of a process that died, are removed."""
     complete = _complete_checkpoints(folder)
     for path in folder.glob("checkpoint-*"):
         if path not in complete.values() and path.name.removeprefix("checkpoint-").isdigit():
@@ -141,7 +141,7 @@ def fit(
         trainer: one of TRL's, with its data.
         run: where everything goes.
         learner: whose tokenizer is saved beside the weights.
-        start: what `starting_point` found.
+        start: from `starting_point`.
         parts: what a checkpoint has to keep beside weights and optimiser.
 
     Returns:

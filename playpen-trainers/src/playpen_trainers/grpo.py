@@ -187,7 +187,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             GradedSample(p.group, p.episode.game, p.role, p.returns, p.rewards, p.values)
             for p in trained
         ]
-        found = advantages(
+        per_part = advantages(
             graded,
             credit=self._options.credit,
             baseline=self._options.baseline,
@@ -196,7 +196,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             discount=self._discount,
         )
         self._running.learn(graded)
-        by_part = {id(part): values for part, values in zip(trained, found, strict=True)}
+        by_part = {id(part): values for part, values in zip(trained, per_part, strict=True)}
         return [
             row
             for part in batch.parts
@@ -276,6 +276,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
         chosen = slice(rows)
         ids = torch.cat([output["prompt_ids"][chosen], output["completion_ids"][chosen]], dim=1)
         mask = torch.cat([output["prompt_mask"][chosen], output["completion_mask"][chosen]], dim=1)
+        logps: torch.Tensor
         logps, _, _ = self._get_per_token_logps_and_entropies(
             model,
             ids,
@@ -283,8 +284,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             output["completion_ids"].size(1),
             batch_size=self.args.per_device_train_batch_size,
         )
-        found: torch.Tensor = logps
-        return found
+        return logps
 
     @torch.no_grad()
     def _compare_with_sampler(self, output: dict[str, Any]) -> None:

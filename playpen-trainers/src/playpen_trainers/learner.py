@@ -107,7 +107,7 @@ def _dtype(name: str) -> torch.dtype:
     if name == "auto":
         capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if capable else torch.float32
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
         raise ConfigError(f"trainer.dtype = {name!r}: choose auto, float32, bfloat16 or float16")
-    return found
+    return dtype

@@ -66,11 +66,11 @@ class Batch(NamedTuple):
 
     def digest(self) -> str:
         """A short hash of everything that the learner sampled."""
-        found = hashlib.blake2b(digest_size=8)
+        digest = hashlib.blake2b(digest_size=8)
         for part in self.parts:
             for row in part.rows:
-                found.update(repr((part.role, row.ids, row.mask)).encode())
-        return found.hexdigest()
+                digest.update(repr((part.role, row.ids, row.mask)).encode())
+        return digest.hexdigest()
 
 
 class OnlineRollouts:
@@ -152,12 +152,12 @@ class OnlineRollouts:
                     jobs.append(played[id(part.episode)].forked(turn, seed))
                     places.append((part, own))
         self._run(jobs)
-        found: dict[tuple[int, int], list[float]] = {}
+        continued: dict[tuple[int, int], list[float]] = {}
         for (part, own), job in zip(places, jobs, strict=True):
             later = self._rewards.returns(job.episode, part.role)
-            found.setdefault((id(part), own), []).append(later[own])
+            continued.setdefault((id(part), own), []).append(later[own])
         for part in batch.parts:
-            estimates = [found[id(part), own] for own in range(len(part.rewards))]
+            estimates = [continued[id(part), own] for own in range(len(part.rewards))]
             part.values = [*(sum(values) / len(values) for values in estimates), 0.0]
 
     def _group(
@@ -207,5 +207,5 @@ class OnlineRollouts:
         use: Use = "train"
         if self._fault != "share" and partner_broke_it(episode, role):
             use = self._fault
-        found = self._rewards.returns(episode, role)
-        return RoleSample(episode, role, group, trajectory.rows, rewards, found, use)
+        returns = self._rewards.returns(episode, role)
+        return RoleSample(episode, role, group, trajectory.rows, rewards, returns, use)

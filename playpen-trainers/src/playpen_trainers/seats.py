@@ -1,4 +1,4 @@
-"""Who sits where when a training plays: the learner, its teacher, and players in this process."""
+"""Who holds which role when a training plays: the learner, its teacher, and other players."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ LEARNER = "learner"
 """The name of the learner in the records of episodes."""
 
 
-def partner(spec: str) -> Player:
+def make_partner(spec: str) -> Player:
     """A player that the learner meets while it trains.
 
     A model in this process generates in the same thread as the learner, so that what is played
@@ -64,7 +64,7 @@ class Seating:
         self.games: dict[str, Game] = run.games()
         self._wanted = run.config.learner.roles
         self._spec = run.config.teacher.player
-        self._guests: dict[str, Player] = {}
+        self._others: dict[str, Player] = {}
         self._rollout = run.config.rollout
         self._loop = PlayLoop()
         in_vllm = self._rollout.engine == "vllm"
@@ -127,9 +127,9 @@ class Seating:
     def play(self, instances: Mapping[str, Sequence[Instance]], learner: Player) -> list[Episode]:
         """Play every instance once."""
         jobs: list[Job] = []
-        for name, found in instances.items():
+        for name, chosen in instances.items():
             by_role, names = self.players(self.games[name], learner)
-            jobs += make_jobs(self.games[name], found, by_role, names, seed=self._rollout.seed)
+            jobs += make_jobs(self.games[name], chosen, by_role, names, seed=self._rollout.seed)
         self.run(jobs)
         return [job.episode for job in jobs]
 
@@ -138,25 +138,25 @@ class Seating:
         work = rollout(jobs, lambda episode: None, concurrency=self._rollout.concurrency)
         self._loop.run(work)
 
-    def guest(self, spec: str) -> Player:
+    def player(self, spec: str) -> Player:
         """The player of a spec, made when it is asked for the first time.
 
         Raises:
             PluginError, SpecError, PlayerError: it cannot be made.
         """
-        if spec not in self._guests:
-            self._guests[spec] = partner(spec)
-        return self._guests[spec]
+        if spec not in self._others:
+            self._others[spec] = make_partner(spec)
+        return self._others[spec]
 
-    def dismiss(self, spec: str) -> None:
-        """Release the player of a spec, who is not needed any longer."""
-        if spec in self._guests:
-            self._loop.run(self._guests.pop(spec).close())
+    def release(self, spec: str) -> None:
+        """Close the player of a spec, which is not needed any longer."""
+        if spec in self._others:
+            self._loop.run(self._others.pop(spec).close())
 
     def close(self) -> None:
-        """Release all guests, vLLM's engine and the loop."""
-        for spec in list(self._guests):
-            self.dismiss(spec)
+        """Close all other players, vLLM's engine and the loop."""
+        for spec in list(self._others):
+            self.release(spec)
         if self._vllm is not None:
             self._vllm.close()
         self._loop.close()
@@ -164,7 +164,7 @@ class Seating:
     def _the_teacher(self) -> Player:
         if self._spec is None:
             raise ConfigError("nobody plays the roles that the learner does not; name a [teacher]")
-        return self.guest(self._spec)
+        return self.player(self._spec)
 
 
 def seated_learner(run: TrainingRun, options: OptimiserOptions) -> tuple[Learner, Seating]:

@@ -249,11 +249,11 @@ def games_trained_on(checkpoint: Path) -> list[str] | None:
     for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
         if (folder / "train.json").is_file():
             config = read_tables(folder / "train.json")
-            found = dict.fromkeys(config.games.names)
-            for path in [] if found else config.data.runs:
+            names = dict.fromkeys(config.games.names)
+            for path in [] if names else config.data.runs:
                 with contextlib.suppress(RunError):
-                    found |= dict.fromkeys(Run.open(path).config.assignments)
-            return list(found) or None
+                    names |= dict.fromkeys(Run.open(path).config.assignments)
+            return list(names) or None
     return None
 
 
@@ -311,8 +311,8 @@ def _unknown_key(value: Any, hint: Any, key: str) -> str | None:
                     f"unknown key {_join(key, name)!r}{did_you_mean(name, known)} "
                     f"Known: {', '.join(known) or 'none'}."
                 )
-    found = (_unknown_key(inner, kind, path) for path, inner, kind in _parts(value, hint, key))
-    return next(filter(None, found), None)
+    faults = (_unknown_key(inner, kind, path) for path, inner, kind in _parts(value, hint, key))
+    return next(filter(None, faults), None)
 
 
 def _not_finite(value: Any, key: str) -> str | None:
@@ -441,15 +441,19 @@ def schema(options: type[msgspec.Struct]) -> dict[str, Any]:
     """
     rewards: dict[str, type[msgspec.Struct]] = {}
     for name in registry().rewards:
-        with contextlib.suppress(PluginError):  # a broken one is not everybody's trouble
+        with contextlib.suppress(
+            PluginError
+        ):  # one that does not import leaves the others as they are
             rewards[name] = reward_options(name)
     tables = [kind for name, kind in (_fields(TrainConfig) or {}).items() if name in TABLES]
-    (whole, own, *others), found = json_schemas([TrainConfig, options, *tables, *rewards.values()])
-    found["TrainConfig"]["properties"]["trainer"] = own
-    terms = found["RewardTable"]["properties"]["terms"]
+    (whole, own, *others), schemas = json_schemas(
+        [TrainConfig, options, *tables, *rewards.values()]
+    )
+    schemas["TrainConfig"]["properties"]["trainer"] = own
+    terms = schemas["RewardTable"]["properties"]["terms"]
     terms["properties"] = {
         **{name: {"type": "object"} for name in registry().rewards},
         **dict(zip(rewards, others[len(tables) :], strict=True)),
     }
     terms["additionalProperties"] = False
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": schemas}

@@ -135,7 +135,7 @@ class TrainingInstances:
 
 
 def _copied(made: Mapping[str, list[Instance]]) -> InstancesByGame:
-    """Lists that whoever asked may change."""
+    """The instances in lists of their own, which the caller may change."""
     return {name: list(instances) for name, instances in made.items()}
 
 

@@ -1,4 +1,4 @@
-"""The log of a training: ``metrics.jsonl``, a line for each step that tells of itself."""
+"""The log of a training, ``metrics.jsonl``: numbers by step."""
 
 from __future__ import annotations
 

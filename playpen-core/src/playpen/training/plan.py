@@ -89,12 +89,12 @@ def _players(config: TrainConfig) -> dict[str, str]:
             except PlaypenError as error:
                 raise ConfigError(f"{key} = {spec!r}: {error}") from None
     roles = "all roles" if learner.roles is None else ", ".join(learner.roles)
-    found = {"learner": f"{learner.player} ({roles})"}
+    parts = {"learner": f"{learner.player} ({roles})"}
     if teacher.player is not None:
-        found["teacher"] = teacher.player
+        parts["teacher"] = teacher.player
     if teacher.partners:
-        found["partners"] = ", ".join(teacher.partners)
-    return found
+        parts["partners"] = ", ".join(teacher.partners)
+    return parts
 
 
 def _rewards(run: TrainingRun) -> dict[str, str]:
@@ -135,4 +135,4 @@ def _levels(run: TrainingRun) -> list[LevelPlan]:
 
 
 def _counted(instances: Mapping[str, Sequence[Instance]]) -> Counter[tuple[str, str]]:
-    return Counter((game, i.experiment.name) for game, found in instances.items() for i in found)
+    return Counter((game, i.experiment.name) for game, chosen in instances.items() for i in chosen)
