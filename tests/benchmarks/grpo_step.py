@@ -140,7 +140,7 @@ def generation(setting: Setting, folder: Path) -> tuple[list[float], list[float]
     def both(self: Any, inputs: list[Any]) -> Any:
         size = self._options.num_generations
         model = self.accelerator.unwrap_model(self.model).eval()
-        player = grpo.player_of(model, self._learner, self._sampling)
+        player = self._seating.learner_player(model, self._learner.tokenizer)
         for _ in range(ROUNDS):
             begin = time.perf_counter()
             batch = self._rollouts.play(player, len(inputs) // size, size)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -500,6 +501,45 @@ def test_training_records_the_resolved_configuration_and_tells_the_observers(
     (line,) = (tmp_path / "out" / "metrics.jsonl").read_text(encoding="utf-8").splitlines()
     assert json.loads(line) == {"step": 0, "demonstrations": 6, "steps": 3}
     assert logged == [(0, {"demonstrations": 6, "steps": 3})]
+
+
+def test_trainer_run_and_instances_are_made_once(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is trained they are checked, and then they are trained with."""
+    made: Counter[str] = Counter()
+
+    def counted(owner: type, method: str, label: Callable[..., str]) -> None:
+        original = getattr(owner, method)
+
+        def counting(*args: Any, **named: Any) -> Any:
+            made[label(*args, **named)] += 1
+            return original(*args, **named)
+
+        monkeypatch.setattr(owner, method, counting)
+
+    counted(SampleTrainer, "__init__", lambda *_, **__: "trainer")
+    counted(TrainingRun, "__init__", lambda *_, **__: "run")
+    counted(GuessingGame, "generate", lambda game, split, **named: f"{split} {named['level']}")
+    tables = "levels = ['small', 'large']\nper_level = 2\n[eval]\nevery = 1\nepisodes = 2\n"
+    train("sample", read_config(write(LEARNER + GAMES + tables)), tmp_path / "out")
+    assert made == {
+        "trainer": 1,
+        "run": 1,
+        "train small": 1,
+        "train large": 1,
+        "validation small": 1,
+        "validation large": 1,
+    }
+
+
+def test_whoever_asks_for_instances_may_change_the_lists(write: Write, tmp_path: Path) -> None:
+    run = training(write, tmp_path, eval="every = 1")
+    for ask in (run.instances, run.validation_instances):
+        before = ask()
+        assert before["guessing"]
+        before.pop("guessing").clear()
+        assert ask()["guessing"]
 
 
 def test_a_stored_configuration_runs_again_and_is_the_same(write: Write, tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from playpen.game import Game
 from playpen.instance import Instance, InstanceError
 from playpen.play_loop import PlayLoop
 from playpen.player import Player, PlayerError, did_you_mean
-from playpen.referee import Referee
+from playpen.referee import Referee, blank_copy
 from playpen.replay import fork
 
 DEFAULT_CONCURRENCY = 64
@@ -85,6 +85,21 @@ class Job(msgspec.Struct):
     episode: Episode
     players: Mapping[str, Player]
     start: ForkPoint | None = None
+
+    def forked(self, turn: int, seed: int) -> Job:
+        """The job of playing a finished episode on from its reply number `turn`, over all roles.
+
+        The same players play; what follows is sampled with `seed`.
+        """
+        blank = blank_copy(self.game, self.instance, self.episode)
+        start = ForkPoint(self.episode, turn, seed)
+        return Job(self.game, self.instance, blank, self.players, start)
+
+    def retried(self) -> Job:
+        """The job of trying a failed episode once more."""
+        attempts = self.episode.attempts + 1
+        blank = blank_copy(self.game, self.instance, self.episode, attempts=attempts)
+        return Job(self.game, self.instance, blank, self.players, self.start)
 
 
 class Limits(msgspec.Struct, frozen=True):

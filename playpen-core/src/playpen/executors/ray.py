@@ -10,12 +10,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from playpen.bounds import NonNegativeFloat, PositiveInt
 from playpen.cast import Cast
 from playpen.episode import Episode, Failure
 from playpen.instance import Instance
@@ -23,9 +24,6 @@ from playpen.player import PlayerError
 from playpen.rollout import LoopYield, play_episode
 from playpen.runner import Executor, SeatedGames, Unit
 from playpen.store import Run, RunConfig
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class RayOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,9 +35,9 @@ class RayOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         gpus: of each worker.
     """
 
-    workers: Positive = 1
-    cpus: Share = 1.0
-    gpus: Share = 0.0
+    workers: PositiveInt = 1
+    cpus: NonNegativeFloat = 1.0
+    gpus: NonNegativeFloat = 0.0
 
 
 class _Worker:

@@ -10,7 +10,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import torch
@@ -22,6 +22,7 @@ from transformers import (
     PreTrainedTokenizerBase,
 )
 
+from playpen.bounds import AboveZeroToOne, NonNegativeFloat, NonNegativeInt, PositiveInt
 from playpen.chat_format import ChatFormat
 from playpen.player import PlayerError, SpecError
 from playpen.players.checkpoints import (
@@ -36,8 +37,6 @@ from playpen.players.replies import Thinking
 from playpen.players.transformers_engine.engine import Engine, LoopEngine
 from playpen.players.transformers_engine.request import Request
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
 Quantization = Literal["4bit", "8bit"]
 
 
@@ -67,15 +66,15 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
         chat_template: a Jinja file to use instead of the checkpoint's chat template.
     """
 
-    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    top_k: Natural = 0
+    temperature: NonNegativeFloat = 0.0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne = 1.0
+    top_k: NonNegativeInt = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
-    batch_size: Positive = 32
+    batch_size: PositiveInt = 32
     deterministic: bool = False
-    kept_tokens: Natural = 64 * 2048
+    kept_tokens: NonNegativeInt = 64 * 2048
     quantization: Quantization | None = None
     thinking: Thinking = "strip"
     revision: str | None = None

@@ -16,6 +16,13 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from playpen.bounds import (
+    AboveZeroToOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from playpen.chat_format import ChatFormat, PromptTokens
 from playpen.conversation import Conversation, Reply, StopReason
 from playpen.game import Game
@@ -43,8 +50,6 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How servers say that a prompt is longer than the model's context (statuses 400, 413 and 422)."""
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class OpenAIOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -88,18 +93,18 @@ class OpenAIOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     base_url: str | None = None
     api_key_env: str = DEFAULT_KEY_VARIABLE
-    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    temperature: NonNegativeFloat = 0.0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne | None = None
     seed: bool = True
     thinking: Thinking = "strip"
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
-    max_concurrency: Positive | None = None
-    requests_per_minute: Positive | None = None
-    tokens_per_minute: Positive | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 600.0
-    max_retries: Annotated[int, msgspec.Meta(ge=0)] = 8
-    retry_delay: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    max_concurrency: PositiveInt | None = None
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    timeout: PositiveFloat = 600.0
+    max_retries: NonNegativeInt = 8
+    retry_delay: NonNegativeFloat = 1.0
     tokenizer: str | None = None
     chat_template: str | None = None
     logprobs: Literal["raw", "processed"] = "raw"

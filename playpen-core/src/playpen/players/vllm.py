@@ -10,6 +10,7 @@ from typing import Annotated, Any, Literal, NamedTuple
 import msgspec
 from transformers import PreTrainedTokenizerBase
 
+from playpen.bounds import AboveZeroToOne, NonNegativeInt, PositiveInt
 from playpen.chat_format import ChatFormat
 from playpen.player import PlayerError
 from playpen.players.checkpoints import cause, last_written, load_tokenizer, read_adapter
@@ -21,7 +22,6 @@ from playpen.players.vllm_engine.engine import Adapter, Engine, EngineSettings, 
 if importlib.util.find_spec("vllm") is None:
     raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 COLDEST = 0.01
 """Lowest temperature that vLLM samples with."""
@@ -50,16 +50,16 @@ class VllmOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne = 1.0
+    top_k: NonNegativeInt = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    tensor_parallel_size: Positive = 1
-    max_model_len: Positive | None = None
-    gpu_memory_utilization: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    tensor_parallel_size: PositiveInt = 1
+    max_model_len: PositiveInt | None = None
+    gpu_memory_utilization: AboveZeroToOne | None = None
     quantization: str | None = None
     enforce_eager: bool = False
-    max_num_seqs: Positive | None = None
+    max_num_seqs: PositiveInt | None = None
     thinking: Thinking = "strip"
     revision: str | None = None
     chat_template: str | None = None
