@@ -17,14 +17,14 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.adventuregame import feedback, generate, oracle, scores
+from playpen_clembench.adventuregame import feedback, scores
+from playpen_clembench.adventuregame.fingerprint import fingerprint
 from playpen_clembench.adventuregame.interpreter import Interpreter, Result
 from playpen_clembench.adventuregame.language import language
 from playpen_clembench.adventuregame.planning import Planner
@@ -47,6 +47,8 @@ class AdventureGame(Game):
     name = "adventuregame"
     rules = "2.0"
     roles = (Role(ADVENTURER, "explores the house and delivers the things"),)
+    generator = "playpen_clembench.adventuregame.generate"
+    oracles = {ADVENTURER: "playpen_clembench.adventuregame.oracle:adventurer"}
 
     def play(self, instance: Instance) -> Play:
         """Command after command, until the player says that it is done or its turns are over."""
@@ -127,21 +129,7 @@ class AdventureGame(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The house, as far as the goals are concerned: the same for all variants."""
-        return generate.fingerprint(instance["initial_state"], instance["goal_state"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.adventuregame.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Two variants, two difficulties, with and without a limit to what can be carried."""
-        return tuple(generate.LEVELS)
-
-    def oracle(self, role: str) -> Program:
-        """A program that explores the house and then takes the shortest way."""
-        return oracle.adventurer if role == ADVENTURER else super().oracle(role)
+        return fingerprint(instance["initial_state"], instance["goal_state"])
 
 
 def _record(result: Result, interpreter: Interpreter) -> dict[str, Any]:

@@ -20,7 +20,6 @@ from playpen import (
     Note,
     Outcome,
     Play,
-    Program,
     Reward,
     Role,
     Round,
@@ -28,8 +27,9 @@ from playpen import (
     Violation,
     ask,
 )
-from playpen_clembench.codenames import generate, oracle, scores
+from playpen_clembench.codenames import scores
 from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, OPPONENT, TEAM, Board
+from playpen_clembench.codenames.fingerprint import fingerprint
 from playpen_clembench.codenames.phrases import phrases_of, with_our_placeholders
 from playpen_clembench.codenames.replies import CLUEGIVER, GUESSER, REPROMPT, Clue, Reader
 
@@ -47,6 +47,11 @@ class Codenames(Game):
         Role(CLUEGIVER, "knows whose the words are and hints at those of the team"),
         Role(GUESSER, "finds the words that a clue hints at"),
     )
+    generator = "playpen_clembench.codenames.generate"
+    oracles = {
+        CLUEGIVER: "playpen_clembench.codenames.oracle:give_clue",
+        GUESSER: "playpen_clembench.codenames.oracle:guess",
+    }
 
     def play(self, instance: Instance) -> Play:
         """Play rounds until a side has all its words; any broken rule ends the game."""
@@ -130,22 +135,7 @@ class Codenames(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """Whose the words are; their order carries no meaning."""
-        return generate.fingerprint(instance["assignments"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Boards from the pack's word lists; see `playpen_clembench.codenames.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """The thirteen experiments of clembench."""
-        return tuple(generate.LEVELS)
-
-    def oracle(self, role: str) -> Program:
-        """Programs that share the pack's themes, and a code for what no theme covers."""
-        programs: dict[str, Program] = {CLUEGIVER: oracle.give_clue, GUESSER: oracle.guess}
-        return programs[role] if role in programs else super().oracle(role)
+        return fingerprint(instance["assignments"])
 
 
 def _words_of(board: Board) -> dict[str, str]:

@@ -6,12 +6,13 @@ A board is split by whose its words are: words return on many boards, their divi
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from playpen.instance import split_of
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.board import ASSIGNMENTS
+from playpen_clembench.codenames.fingerprint import fingerprint
 from playpen_clembench.levels import chosen_levels
 
 COUNTS = {"team": 9, "opponent": 8, "innocent": 7, "assassin": 1}
@@ -55,9 +56,9 @@ LEVELS = {
 }
 
 
-def fingerprint(assignments: Mapping[str, Sequence[str]]) -> str:
-    """What makes two boards the same puzzle: whose the words are."""
-    return "codenames:" + "|".join(",".join(sorted(assignments[name])) for name in ASSIGNMENTS)
+def levels() -> tuple[str, ...]:
+    """The thirteen experiments of clembench."""
+    return tuple(LEVELS)
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:

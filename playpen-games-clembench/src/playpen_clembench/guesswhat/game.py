@@ -13,15 +13,13 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Role,
     Round,
     Success,
     ask,
 )
 from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.guesswhat import generate, mini
-from playpen_clembench.guesswhat.oracle import ORACLES
+from playpen_clembench.guesswhat.fingerprint import fingerprint, mini_fingerprint
 from playpen_clembench.guesswhat.replies import FORBIDDEN, Guess, form_of
 from playpen_clembench.mini import MINI
 
@@ -39,6 +37,11 @@ class GuessWhat(Game):
         Role(ANSWERER, "knows the secret word and answers yes or no"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.guesswhat.generate"
+    oracles = {
+        GUESSER: "playpen_clembench.guesswhat.oracle:guesser",
+        ANSWERER: "playpen_clembench.guesswhat.oracle:answerer",
+    }
 
     def play(self, instance: Instance) -> Play:
         """A round is a question and its answer; a guess ends the game, right or wrong."""
@@ -98,22 +101,8 @@ class GuessWhat(Game):
         There the words are few, and what is unseen is the word among the others of its list.
         """
         if instance.experiment.name == MINI:
-            return mini.fingerprint(instance["target_word"], instance["candidate_list"])
-        return generate.fingerprint(instance["target_word"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.guesswhat.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """How closely the words are related, with any words and with abstract ones, and `mini`."""
-        return generate.ALL_LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A guesser that halves the list with each question; an answerer that knows the words."""
-        return ORACLES[role] if role in ORACLES else super().oracle(role)
+            return mini_fingerprint(instance["target_word"], instance["candidate_list"])
+        return fingerprint(instance["target_word"])
 
 
 def speed(number: int, last: int) -> float:

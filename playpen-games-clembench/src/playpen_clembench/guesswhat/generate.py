@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
 from playpen_clembench.guesswhat import mini, taxonomy
+from playpen_clembench.guesswhat.fingerprint import fingerprint
 from playpen_clembench.guesswhat.taxonomy import Taxonomy
 from playpen_clembench.levels import chosen_levels
 from playpen_clembench.mini import MINI, SIZES
@@ -42,9 +43,9 @@ LEVELS = {
 ALL_LEVELS = (*LEVELS, MINI)
 
 
-def fingerprint(target: str) -> str:
-    """What makes two instances the same puzzle: the secret word."""
-    return f"guesswhat:{target.lower()}"
+def levels() -> tuple[str, ...]:
+    """How closely the words are related, with any words and with abstract ones, and `mini`."""
+    return ALL_LEVELS
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:

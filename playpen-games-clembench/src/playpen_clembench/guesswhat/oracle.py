@@ -11,7 +11,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.guesswhat import mini
 from playpen_clembench.guesswhat.taxonomy import labels
 
@@ -49,9 +49,6 @@ def answerer(conversation: Conversation) -> str:
     # The first question comes after the prompt, the others come alone.
     question = conversation.last.partition(f"\n\n{TAG}")[2] or conversation.last
     return "ANSWER: yes" if _is_true(question, target) else "ANSWER: no"
-
-
-ORACLES: dict[str, Program] = {"guesser": guesser, "answerer": answerer}
 
 
 @lru_cache(maxsize=1024)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from playpen import (
     Episode,
@@ -12,16 +12,13 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.imagegame import generate
 from playpen_clembench.imagegame.drawing import NOTHING, blank, changed_cells, shape, similarity
-from playpen_clembench.imagegame.oracle import ORACLES
 from playpen_clembench.imagegame.replies import command_reader, grid_reader
 from playpen_clembench.imagegame.scores import metrics
 
@@ -43,6 +40,11 @@ class ImageGame(Game):
         Role(FOLLOWER, "keeps the drawing and returns the whole grid after each command"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.imagegame.generate"
+    oracles = {
+        GIVER: "playpen_clembench.imagegame.oracle:giver",
+        FOLLOWER: "playpen_clembench.imagegame.oracle:follower",
+    }
     # Before clemcore 3.7 the follower's header counted as a request of its own.
     unstable_scores = frozenset({"Request Count", "Parsed Request Count", "Request Success Ratio"})
     header_is_event: ClassVar[bool] = False
@@ -90,17 +92,3 @@ class ImageGame(Game):
     def fingerprint(self, instance: Instance) -> str:
         """The cells that are filled alike, whatever the letter."""
         return shape(instance["target_grid"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.imagegame.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Regular shapes and scattered cells, as in clembench."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A giver whose commands give the whole target, and a follower that carries them out."""
-        return ORACLES[role] if role in ORACLES else super().oracle(role)

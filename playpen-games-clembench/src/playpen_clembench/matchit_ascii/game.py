@@ -15,7 +15,6 @@ from playpen import (
     Move,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
@@ -24,7 +23,7 @@ from playpen import (
     ask,
 )
 from playpen_clembench.counts import plain_counts
-from playpen_clembench.matchit_ascii import generate, oracle
+from playpen_clembench.matchit_ascii.fingerprint import fingerprint
 from playpen_clembench.matchit_ascii.replies import UNKNOWN_DECISION, decision_reader, flagged
 from playpen_clembench.matchit_ascii.texts import flags_of, fragment
 
@@ -43,6 +42,11 @@ class MatchItAscii(Game):
         Role(B, "describes its grid second, asks before it answers, decides first"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.matchit_ascii.generate"
+    oracles = {
+        A: "playpen_clembench.matchit_ascii.oracle:play",
+        B: "playpen_clembench.matchit_ascii.oracle:play",
+    }
 
     def play(self, instance: Instance) -> Play:
         """Descriptions, then questions and answers each way, then the decisions."""
@@ -135,18 +139,4 @@ class MatchItAscii(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The two grids, whoever has which, and however many questions there are."""
-        return generate.fingerprint(instance["grid_a"], instance["grid_b"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.matchit_ascii.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """How the two grids are related, as in clembench."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A program that names every cell of its grid, and compares."""
-        return oracle.play if role in (A, B) else super().oracle(role)
+        return fingerprint(instance["grid_a"], instance["grid_b"])

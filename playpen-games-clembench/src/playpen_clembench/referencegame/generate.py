@@ -16,8 +16,7 @@ import importlib.resources
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from playpen.conversation import derive_seed
@@ -27,6 +26,7 @@ from playpen_clembench.levels import chosen_levels
 from playpen_clembench.mini import MINI, SIZES
 from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
+from playpen_clembench.referencegame.triplet import Triplet
 from playpen_clembench.shapes import SIZE, SQUARE, drawn
 
 FILLED, EMPTY = "X", "□"
@@ -45,26 +45,9 @@ FRUITLESS = 500
 """Lists in a row without a new puzzle after which a level counts as used up."""
 
 
-@dataclass(frozen=True)
-class Triplet:
-    """A puzzle: a target and its distractors, the closer one first, as texts."""
-
-    target: str
-    second: str
-    third: str
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What makes two triplets the same puzzle; the distractors' order carries no meaning."""
-        return "\n\n".join([self.target, *sorted([self.second, self.third])])
-
-    def orders(self) -> tuple[tuple[str, str, str], ...]:
-        """The follower's orders: the target comes first, second, third."""
-        return (
-            (self.target, self.second, self.third),
-            (self.second, self.target, self.third),
-            (self.third, self.second, self.target),
-        )
+def levels() -> tuple[str, ...]:
+    """The kinds of grids, as in clembench, and `mini`."""
+    return ALL_LEVELS
 
 
 def generate(

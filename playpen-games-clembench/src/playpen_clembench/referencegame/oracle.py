@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.grids import parse_grid
 from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
@@ -69,9 +69,6 @@ def follower(conversation: Conversation) -> str:
     most = max(scores, default=0)
     best = [answer for answer, score in zip(answers, scores, strict=False) if score == most]
     return random.Random(conversation.seed).choice(best or answers)
-
-
-ORACLES: dict[str, Program] = {"giver": giver, "follower": follower}
 
 
 def _scores(text: str) -> list[int]:

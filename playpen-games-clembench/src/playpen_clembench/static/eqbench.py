@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from playpen import Instance, Lose, Note, Play, Success, Violation, ask
-from playpen_clembench.static.made_up.eqbench import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn
 
 STRONGEST = 10
@@ -23,7 +22,8 @@ class EqBench(SingleTurn):
     """Rate four emotions; the closer the ratings, the better, but only exact ones succeed."""
 
     name = "eqbench"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.eqbench:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.eqbench:solve"}
     score_range = (-200, 100)
 
     def play(self, instance: Instance) -> Play:

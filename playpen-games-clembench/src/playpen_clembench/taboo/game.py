@@ -17,7 +17,6 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
@@ -26,7 +25,7 @@ from playpen import (
     ask,
 )
 from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.taboo import generate, oracle
+from playpen_clembench.taboo.fingerprint import fingerprint
 from playpen_clembench.taboo.words import forbidden_use, without_tag
 
 DESCRIBER, GUESSER = "describer", "guesser"
@@ -41,6 +40,11 @@ class Taboo(Game):
         Role(DESCRIBER, "knows the secret word and gives clues"),
         Role(GUESSER, "guesses the secret word"),
     )
+    generator = "playpen_clembench.taboo.generate"
+    oracles = {
+        DESCRIBER: "playpen_clembench.taboo.oracle:describe",
+        GUESSER: "playpen_clembench.taboo.oracle:guess",
+    }
 
     def play(self, instance: Instance) -> Play:
         """A round is a clue and a guess; the secret word is found or the rounds run out."""
@@ -78,7 +82,7 @@ class Taboo(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The card: the secret word and the forbidden words."""
-        return generate.card_fingerprint(instance["target_word"], instance["related_word"])
+        return fingerprint(instance["target_word"], instance["related_word"])
 
     def metrics(self, episode: Episode) -> Metrics:
         """Request counts are rounds, not replies (specs/taboo.md, section 7)."""
@@ -99,21 +103,6 @@ class Taboo(Game):
             },
             rounds=per_round,
         )
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Cards of our own in three bands of word frequency, and the `mini` world."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Three bands of word frequency, and the closed world of the demo."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """Programs that win with each other on any card, and nearly always in the `mini` world."""
-        programs: dict[str, Program] = {DESCRIBER: oracle.describe, GUESSER: oracle.guess}
-        return programs[role] if role in programs else super().oracle(role)
 
 
 def tagged(tag: str) -> Callable[[str], str]:

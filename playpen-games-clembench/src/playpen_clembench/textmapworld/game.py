@@ -18,14 +18,13 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.textmapworld import generate, oracle, scores
+from playpen_clembench.textmapworld import scores
 from playpen_clembench.textmapworld.exploration import explore
 from playpen_clembench.textmapworld.maps import distances, house_of, room_of, shown
 from playpen_clembench.textmapworld.reply_format import drawing_reader, reader
@@ -45,6 +44,8 @@ class TextMapWorld(Game):
     name = "textmapworld"
     roles = (Role(EXPLORER, "walks through the house and decides when to stop"),)
     rules = "2.0"
+    generator = "playpen_clembench.textmapworld.generate:EXPLORE"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:explore"}
     task: ClassVar[str] = "explore"
     """Name of the first prompt, and of the form that the schema has for the instances."""
     draws: ClassVar[bool] = False
@@ -125,25 +126,13 @@ class TextMapWorld(Game):
             schema["$defs"]["instance"] = schema["$defs"][cls.task]
         return schema
 
-    def levels(self) -> tuple[str, ...]:
-        """The experiments, as in clembench."""
-        return tuple(generate.LEVELS[self.name])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Random houses; see `playpen_clembench.textmapworld.generate`."""
-        return generate.generate(self.name, split, seed=seed, level=level, n=n)
-
-    def oracle(self, role: str) -> Program:
-        """A program that explores with few moves, from what it has been told alone."""
-        return oracle.PROGRAMS[self.task] if role == EXPLORER else super().oracle(role)
-
 
 class TextMapWorldGraphReasoning(TextMapWorld):
     """The same, but every reply also holds the map as far as the player knows it."""
 
     name = "textmapworld_graphreasoning"
+    generator = "playpen_clembench.textmapworld.generate:EXPLORE_AND_DRAW"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:explore_and_draw"}
     task = "explore_and_draw"
     draws = True
 
@@ -160,6 +149,8 @@ class TextMapWorldSpecificRoom(TextMapWorld):
     """
 
     name = "textmapworld_specificroom"
+    generator = "playpen_clembench.textmapworld.generate:FIND_ROOM"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:find_room"}
     task = "find_room"
 
     def verdict(self, instance: Instance, path: Sequence[str]) -> Success | Lose:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.textmapworld.generate import STEPS
 
 Place: TypeAlias = tuple[int, int]
@@ -84,14 +84,6 @@ def find_room(conversation: Conversation) -> str:
     if survey.names[survey.here].lower() == target.lower():
         return "DONE"
     return _command(survey)
-
-
-PROGRAMS: dict[str, Program] = {
-    "explore": explore,
-    "explore_and_draw": explore_and_draw,
-    "find_room": find_room,
-}
-"""By the task of the game."""
 
 
 def _survey(conversation: Conversation, *, exact_case: bool = False) -> Survey:

@@ -7,15 +7,15 @@ from functools import partial
 from typing import Any, ClassVar
 
 from playpen.episode import Episode
-from playpen.game import Game, Metrics, Program, Role
+from playpen.game import Game, Metrics, Role
 from playpen.instance import Instance
 from playpen.moves import Lose, Move, Note, Play, Reward, Round, Success, ask
-from playpen_clembench.wordle import feedback, generate, scores
+from playpen_clembench.wordle import feedback, scores
+from playpen_clembench.wordle.fingerprint import fingerprint
 from playpen_clembench.wordle.reply_format import Answer, read_guess, read_verdict
 from playpen_clembench.wordle.setting import Setting, setting_of
 
-GUESSER = Role("guesser", "finds the secret word")
-CRITIC = Role("critic", "says whether a tentative guess fits the clue")
+GUESSER, CRITIC = "guesser", "critic"
 
 
 class Wordle(Game):
@@ -27,8 +27,10 @@ class Wordle(Game):
     """
 
     name = "wordle"
-    roles: ClassVar[tuple[Role, ...]] = (GUESSER,)
+    roles: ClassVar[tuple[Role, ...]] = (Role(GUESSER, "finds the secret word"),)
     rules = "2.0"
+    generator = "playpen_clembench.wordle.generate:PLAIN"
+    oracles = {GUESSER: "playpen_clembench.wordle.oracle:guesser"}
     has_clue: ClassVar[bool] = False
     has_critic: ClassVar[bool] = False
 
@@ -46,7 +48,7 @@ class Wordle(Game):
             marks = feedback.colours(guess, target)
             shown = feedback.written(guess, marks)
             yield Note("committed guess", {"guess": guess, "feedback": shown})
-            yield Reward(GUESSER.name, feedback.closeness_gain(marks, closeness))
+            yield Reward(GUESSER, feedback.closeness_gain(marks, closeness))
             if guess == target:
                 return Success(self.winning_score(number))
             closeness = feedback.closeness(marks)
@@ -67,7 +69,7 @@ class Wordle(Game):
     def asked_guess(self, setting: Setting, message: str) -> Generator[Move, Any, Answer]:
         """Ask for a guess; only an unknown word is asked for again."""
         parse = partial(read_guess, setting=setting)
-        return (yield from ask(GUESSER.name, message, parse, retries=setting.retries))
+        return (yield from ask(GUESSER, message, parse, retries=setting.retries))
 
     def winning_score(self, number: int) -> float:
         """The main score for finding the word with guess `number`, counted from 1."""
@@ -79,26 +81,7 @@ class Wordle(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The secret word: the variants share it."""
-        return generate.fingerprint(_target(instance))
-
-    def levels(self) -> tuple[str, ...]:
-        """The two word frequencies, under upstream's names."""
-        return tuple(generate.levels(has_clue=self.has_clue, has_critic=self.has_critic))
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Instances from the pack's word bank; see `playpen_clembench.wordle.generate`."""
-        variant = {"has_clue": self.has_clue, "has_critic": self.has_critic}
-        return generate.generate(self.name, split, seed=seed, level=level, n=n, **variant)
-
-    def oracle(self, role: str) -> Program:
-        """A program that knows the pack's word bank and keeps to all feedback."""
-        from playpen_clembench.wordle import oracle
-
-        if role not in self.role_names():
-            return super().oracle(role)
-        return oracle.guesser if role == GUESSER.name else oracle.critic
+        return fingerprint(_target(instance))
 
     def _prompt(self, setting: Setting, name: str, instance: Instance, given: str | None) -> str:
         """The experiment's own prompt, or else ours with its tags filled in."""
@@ -122,6 +105,7 @@ class WordleWithClue(Wordle):
     """The guesser also gets a clue to the meaning of the word, at the start."""
 
     name = "wordle_withclue"
+    generator = "playpen_clembench.wordle.generate:WITH_CLUE"
     has_clue = True
 
     def opening(self, setting: Setting, instance: Instance) -> str:
@@ -139,7 +123,15 @@ class WordleWithCritic(WordleWithClue):
     """With a clue, and a critic: a guess is tentative until the critic has commented on it."""
 
     name = "wordle_withcritic"
-    roles = (GUESSER, CRITIC)
+    roles = (
+        *Wordle.roles,
+        Role(CRITIC, "says whether a tentative guess fits the clue"),
+    )
+    generator = "playpen_clembench.wordle.generate:WITH_CRITIC"
+    oracles = {
+        GUESSER: "playpen_clembench.wordle.oracle:guesser",
+        CRITIC: "playpen_clembench.wordle.oracle:critic",
+    }
     shared_fields = frozenset({"target_word_clue"})
     has_critic = True
 
@@ -168,7 +160,7 @@ class WordleWithCritic(WordleWithClue):
         else:
             question = f"{question}\n\n{keywords.verdict_form}"
         parse = partial(read_verdict, setting=setting)
-        verdict = yield from ask(CRITIC.name, question, parse)
+        verdict = yield from ask(CRITIC, question, parse)
         agrees = verdict.content == keywords.verdicts[0]
         yield Note("verdict", {"verdict": verdict.content, "agrees": agrees})
 

@@ -86,12 +86,11 @@ def solve(conversation: Conversation) -> str:
 
 MADE_UP = MadeUp(
     game="cladder",
-    levels={
+    puzzles={
         "one_cause": Puzzles(_one_cause, (STORIES, range(1, 100), range(1, 100))),
         "common_cause": Puzzles(
             _common_cause, (STORIES, range(10, 91, 10), SHARES, SHARES, SHARES, SHARES)
         ),
     },
-    solve=solve,
     settings={"choices": ["yes", "no"]},
 )

@@ -101,10 +101,9 @@ def solve(conversation: Conversation) -> str:
 
 MADE_UP = MadeUp(
     game="eqbench",
-    levels={
+    puzzles={
         "one_speaker": Puzzles(_one_speaker, (PAIRS, NEWS, FOURS, STRENGTHS)),
         "two_speakers": Puzzles(_two_speakers, (PAIRS, NEWS, FOURS, STRENGTHS, STRENGTHS)),
     },
-    solve=solve,
     settings={},
 )

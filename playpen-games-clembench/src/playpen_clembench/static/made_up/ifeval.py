@@ -255,11 +255,10 @@ _ANY = (range(len(KINDS + LONERS)), range(len(PAIRS)))
 
 MADE_UP = MadeUp(
     game="ifeval",
-    levels={
+    puzzles={
         "one_instruction": Puzzles(_task, (TOPICS, *_ANY)),
         "two_instructions": Puzzles(_task, (TOPICS, *_TOGETHER * 2)),
         "three_instructions": Puzzles(_task, (TOPICS, *_TOGETHER * 3)),
     },
-    solve=solve,
     settings={},
 )
