@@ -235,22 +235,23 @@ def choose_instances(
 ) -> list[Instance]:
     """The instances that the options ask for."""
     from playpen.instance import InstanceError
-    from playpen.instance_sets import READY_SEED, parse_instances, ready_instances
+    from playpen.instance_sets import ready_instances
     from playpen.interop.clembench import find_instances
     from playpen.player import did_you_mean
 
     game = get_game(name)
-    found = find_instances(source, game) if source else ready_instances(game, split)
+    given = find_instances(source, game) if source else None
     if not levels:
-        return found
+        return ready_instances(game, split) if given is None else given
     chosen = []
     for level in levels:
-        of_level = [i for i in found if i.experiment.name == level]
-        if not of_level and not source and level in game.levels():
-            document = game.generate(split, seed=READY_SEED, level=level)
-            of_level = parse_instances(document, game, source=f"{name} ({level})", split=split)
+        if given is None:
+            of_level = ready_instances(game, split, level)
+        else:
+            of_level = [i for i in given if i.experiment.name == level]
         if not of_level:
-            known = dict.fromkeys(i.experiment.name for i in found)
+            every = ready_instances(game, split) if given is None else given
+            known = dict.fromkeys(i.experiment.name for i in every)
             if not source:
                 known |= dict.fromkeys(game.levels())
             raise InstanceError(

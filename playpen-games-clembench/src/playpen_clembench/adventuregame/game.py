@@ -48,6 +48,7 @@ class AdventureGame(Game):
     rules = "2.0"
     roles = (Role(ADVENTURER, "explores the house and delivers the things"),)
     generator = "playpen_clembench.adventuregame.generate"
+    levels_stand_alone = True
     oracles = {ADVENTURER: "playpen_clembench.adventuregame.oracle:adventurer"}
 
     def play(self, instance: Instance) -> Play:

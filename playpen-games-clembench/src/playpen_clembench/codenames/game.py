@@ -48,6 +48,7 @@ class Codenames(Game):
         Role(GUESSER, "finds the words that a clue hints at"),
     )
     generator = "playpen_clembench.codenames.generate"
+    levels_stand_alone = True
     oracles = {
         CLUEGIVER: "playpen_clembench.codenames.oracle:give_clue",
         GUESSER: "playpen_clembench.codenames.oracle:guess",

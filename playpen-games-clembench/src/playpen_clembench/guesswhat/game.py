@@ -38,6 +38,7 @@ class GuessWhat(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.guesswhat.generate"
+    levels_stand_alone = True
     oracles = {
         GUESSER: "playpen_clembench.guesswhat.oracle:guesser",
         ANSWERER: "playpen_clembench.guesswhat.oracle:answerer",

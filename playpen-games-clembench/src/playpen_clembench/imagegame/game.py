@@ -41,6 +41,7 @@ class ImageGame(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.imagegame.generate"
+    levels_stand_alone = True
     oracles = {
         GIVER: "playpen_clembench.imagegame.oracle:giver",
         FOLLOWER: "playpen_clembench.imagegame.oracle:follower",

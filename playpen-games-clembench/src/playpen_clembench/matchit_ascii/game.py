@@ -43,6 +43,7 @@ class MatchItAscii(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.matchit_ascii.generate"
+    levels_stand_alone = True
     oracles = {
         A: "playpen_clembench.matchit_ascii.oracle:play",
         B: "playpen_clembench.matchit_ascii.oracle:play",

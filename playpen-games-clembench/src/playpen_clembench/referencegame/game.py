@@ -32,6 +32,7 @@ class ReferenceGame(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.referencegame.generate"
+    levels_stand_alone = True
     oracles = {
         GIVER: "playpen_clembench.referencegame.oracle:giver",
         FOLLOWER: "playpen_clembench.referencegame.oracle:follower",

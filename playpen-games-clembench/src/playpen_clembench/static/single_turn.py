@@ -28,6 +28,7 @@ class SingleTurn(Game):
 
     roles = (Role(ANSWERER, "answers one question, once"),)
     rules = "2.0"
+    levels_stand_alone = True
 
     def templated(self, instance: Instance, variable: str) -> str:
         """The instance's input, put into its experiment's template or else into our own prompt.

@@ -41,6 +41,7 @@ class Taboo(Game):
         Role(GUESSER, "guesses the secret word"),
     )
     generator = "playpen_clembench.taboo.generate"
+    levels_stand_alone = True
     oracles = {
         DESCRIBER: "playpen_clembench.taboo.oracle:describe",
         GUESSER: "playpen_clembench.taboo.oracle:guess",

@@ -30,6 +30,7 @@ class Wordle(Game):
     roles: ClassVar[tuple[Role, ...]] = (Role(GUESSER, "finds the secret word"),)
     rules = "2.0"
     generator = "playpen_clembench.wordle.generate:PLAIN"
+    levels_stand_alone = True
     oracles = {GUESSER: "playpen_clembench.wordle.oracle:guesser"}
     has_clue: ClassVar[bool] = False
     has_critic: ClassVar[bool] = False
