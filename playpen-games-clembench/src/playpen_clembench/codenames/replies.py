@@ -11,8 +11,7 @@ from playpen.moves import Violation
 from playpen_clembench.codenames.board import TEAM, Board
 from playpen_clembench.codenames.lemmas import related_word
 from playpen_clembench.codenames.phrases import phrases_of
-
-CLUEGIVER, GUESSER = "cluegiver", "guesser"
+from playpen_clembench.codenames.roles import CLUEGIVER, GUESSER
 
 RAMBLING = "IGNORE RAMBLING"
 FALSE_WORDS = "IGNORE FALSE TARGETS OR GUESSES"

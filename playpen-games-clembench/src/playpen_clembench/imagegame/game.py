@@ -18,9 +18,9 @@ from playpen import (
     Success,
     ask,
 )
+from playpen_clembench.imagegame import scores
 from playpen_clembench.imagegame.drawing import NOTHING, blank, changed_cells, shape, similarity
 from playpen_clembench.imagegame.replies import command_reader, grid_reader
-from playpen_clembench.imagegame.scores import metrics
 
 GIVER, FOLLOWER = "giver", "follower"
 GOOD_ENOUGH = 99
@@ -88,7 +88,7 @@ class ImageGame(Game):
 
     def metrics(self, episode: Episode) -> Metrics:
         """Upstream's numbers; see `playpen_clembench.imagegame.scores`."""
-        return metrics(episode, header_is_event=self.header_is_event)
+        return scores.metrics(episode, header_is_event=self.header_is_event)
 
     def fingerprint(self, instance: Instance) -> str:
         """The cells that are filled alike, whatever the letter."""

@@ -120,21 +120,7 @@ class PrivateShared(Game):
         """The first message, which shows all values."""
         if (given := instance.get("initial_prompt")) is not None:
             return str(given)
-        scene = scene_of(instance.language, instance.experiment.name)
-        return self.prompt(
-            "answerer",
-            instance,
-            SITUATION=scene.situation,
-            TOPIC=scene.topic,
-            FACTS="\n".join(f"{slot.upper()}: {v}" for slot, v in instance["slots"].items()),
-            QUESTIONER=scene.questioner,
-            TAG=tag,
-            ANSWER=texts.words.answer,
-            ASIDE=texts.words.aside,
-            ME=texts.words.me.strip(),
-            YES=texts.words.yes,
-            NO=texts.words.no,
-        )
+        return self.prompt("answerer", instance, **texts.opening_values(instance, tag))
 
     def metrics(self, episode: Episode) -> Metrics:
         """Upstream's numbers (specs/privateshared.md, section 7)."""

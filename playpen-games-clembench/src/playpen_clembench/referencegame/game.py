@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from playpen import (
-    Abort,
     Episode,
     Game,
     Instance,
@@ -15,11 +14,10 @@ from playpen import (
     Success,
     ask,
 )
-from playpen_clembench.counts import plain_counts, request_counts
+from playpen_clembench.referencegame import scores
 from playpen_clembench.referencegame.replies import reader, words_of
+from playpen_clembench.referencegame.roles import FOLLOWER, GIVER
 from playpen_clembench.referencegame.triplet import Triplet
-
-GIVER, FOLLOWER = "giver", "follower"
 
 
 class ReferenceGame(Game):
@@ -79,26 +77,8 @@ class ReferenceGame(Game):
         return str(prompt).replace("TARGET_EXPRESSION", expression)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (specification, section 7); `None` stands for NaN."""
-        replies, aborted = episode.replies(), episode.aborted
-        fault = episode.outcome.fault if isinstance(episode.outcome, Abort) else None
-        described = replies[0].reply.text if replies and fault != GIVER else None
-        both = {
-            "Generated Expression Length": None if described is None else len(described),
-            "Generated Expression Number of Tokens": (
-                None if described is None else described.count(" ") + 1
-            ),
-            **plain_counts(len(replies), int(aborted)),
-        }
-        flags = {
-            "Aborted at Player 1": int(fault == GIVER),
-            "Aborted at Player 2": int(fault == FOLLOWER),
-            # Unlike in other games, these are missing after an abort, not 0.
-            "Success": None if aborted else int(episode.success),
-            "Lose": None if aborted else int(episode.lose),
-            **request_counts(len(replies), int(aborted), digits=4),
-        }
-        return Metrics({**both, **flags}, {"0": {**both, "Success": int(episode.success)}})
+        """Upstream's numbers (specification, section 7)."""
+        return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:
         """The target and its distractors: the same for the three orders of a triplet."""

@@ -6,9 +6,6 @@ secret word or a forbidden word, in any form, loses the game for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from playpen import (
     Episode,
     Game,
@@ -21,11 +18,11 @@ from playpen import (
     Role,
     Round,
     Success,
-    Violation,
     ask,
 )
-from playpen_clembench.counts import plain_counts, request_counts
+from playpen_clembench.taboo import scores
 from playpen_clembench.taboo.fingerprint import fingerprint
+from playpen_clembench.taboo.replies import tagged
 from playpen_clembench.taboo.words import forbidden_use, without_tag
 
 DESCRIBER, GUESSER = "describer", "guesser"
@@ -86,32 +83,5 @@ class Taboo(Game):
         return fingerprint(instance["target_word"], instance["related_word"])
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Request counts are rounds, not replies (specs/taboo.md, section 7)."""
-        rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
-        per_round: dict[str, dict[str, Any]] = {}
-        for number in range(rounds):
-            last = number == rounds - 1
-            per_round[str(number)] = {
-                "Accuracy": int(last and episode.success),
-                **plain_counts(1, int(last and episode.aborted)),
-            }
-        return Metrics(
-            episode={
-                **request_counts(rounds, int(episode.aborted)),
-                # Always 0 upstream, which looks for events that the game never writes.
-                "Repetition-Guesser": 0,
-                "Repetition-Describer": 0,
-            },
-            rounds=per_round,
-        )
-
-
-def tagged(tag: str) -> Callable[[str], str]:
-    """Parser: the reply must begin with the tag; it is passed on whole, tag included."""
-
-    def parse(reply: str) -> str:
-        if not reply.startswith(tag):
-            raise Violation("missing_tag", f"the reply does not begin with {tag!r}")
-        return reply
-
-    return parse
+        """Upstream's numbers (specs/taboo.md, section 7)."""
+        return scores.metrics(episode)

@@ -26,7 +26,8 @@ from playpen import (
 )
 from playpen_clembench.textmapworld import scores
 from playpen_clembench.textmapworld.exploration import explore
-from playpen_clembench.textmapworld.maps import distances, house_of, room_of, shown
+from playpen_clembench.textmapworld.maps import distances, house_of, room_of
+from playpen_clembench.textmapworld.messages import answer, first_message
 from playpen_clembench.textmapworld.reply_format import drawing_reader, reader
 
 EXPLORER = "explorer"
@@ -56,7 +57,7 @@ class TextMapWorld(Game):
         house, room = house_of(instance), room_of(instance, "Current_Position")
         yield Note("map", {"rooms": house.rooms, "edges": house.edges, "start": room})
         path = [room]
-        message = self._first_message(instance)
+        message = first_message(self, instance, self.task, ROUNDS)
         read = (drawing_reader if self.draws else reader)(instance)
         for number in range(1, ROUNDS + 1):
             if number > 1:
@@ -74,7 +75,7 @@ class TextMapWorld(Game):
                 path.append(entered)
                 yield Reward(EXPLORER, self.progress(instance, path))
                 room = entered
-            message = self._answer(instance, room, moved=entered is not None)
+            message = answer(self, instance, room, moved=entered is not None)
             if number == REMINDER_ROUND and instance.get("Max_Turns_Reminder"):
                 message = f"{instance['Max_Turns_Reminder_Text']}\n{message}"
         return Abort("turn_limit", f"the player did not stop in {ROUNDS} rounds", EXPLORER)
@@ -88,27 +89,6 @@ class TextMapWorld(Game):
         """The reward for the last move of a walk."""
         new = path[-1] not in path[:-1]
         return 1 / (len(house_of(instance).rooms) - 1) if new else 0.0
-
-    def _first_message(self, instance: Instance) -> str:
-        room = room_of(instance, "Current_Position")
-        return self.prompt(
-            self.task,
-            instance,
-            instance.get("Prompt"),
-            INITIAL_ROOM=shown(instance, room),
-            INITIAL_DIRECTIONS=", ".join(house_of(instance).doors[room]),
-            GOAL=instance.get("Specific_Room", ""),
-            ROUNDS=ROUNDS,
-        )
-
-    def _answer(self, instance: Instance, room: str, *, moved: bool) -> str:
-        return self.prompt(
-            "moved" if moved else "blocked",
-            instance,
-            instance.get("Player2_positive_answer" if moved else "Player2_negative_answer"),
-            **{"ANOTHER_ROOM" if moved else "SAME_ROOM": shown(instance, room)},
-            DIRECTIONS=", ".join(house_of(instance).doors[room]),
-        )
 
     def metrics(self, episode: Episode) -> Metrics:
         """The scores of specification, section 7, under upstream's names."""
