@@ -29,6 +29,11 @@ class Result(NamedTuple):
     preposition: str | None = None
     failure: Failure | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the command was carried out."""
+        return self.failure is None
+
 
 class Interpreter:
     """A world with somebody who acts in it.
