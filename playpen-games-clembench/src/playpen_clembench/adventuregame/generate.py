@@ -233,7 +233,7 @@ def _houses() -> list[tuple[tuple[str, str], ...]]:
         )
     houses = {frozenset().union(*choice) for choice in itertools.product(*ways)}
     order = list(ROOMS)
-    found = []
+    connected = []
     for house in houses:
         passages = sorted(tuple(sorted(passage, key=order.index)) for passage in house)
         exits = {
@@ -241,8 +241,8 @@ def _houses() -> list[tuple[tuple[str, str], ...]]:
             for kind in ROOMS
         }
         if len(distances(exits, order[0])) == len(ROOMS):
-            found.append(tuple((one, other) for one, other in passages))
-    return sorted(found)
+            connected.append(tuple((one, other) for one, other in passages))
+    return sorted(connected)
 
 
 def _easy_goals(rng: random.Random, layout: Layout) -> list[Fact] | None:

@@ -9,7 +9,7 @@ from playpen_clembench.adventuregame.replies import Plan
 
 
 class Trial(NamedTuple):
-    """How a plan fared.
+    """How far a plan can be carried out.
 
     Attributes:
         length: its number of commands.
@@ -33,7 +33,7 @@ class Trial(NamedTuple):
 
 
 class Planner:
-    """The plans that a player has made.  A turn without a plan leaves the latest one in force."""
+    """The plans that a player has made.  In a turn without a plan the latest one counts."""
 
     def __init__(self) -> None:
         self._plans: list[Plan] = []

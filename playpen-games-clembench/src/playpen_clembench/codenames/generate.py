@@ -1,6 +1,7 @@
 """Instances of codenames: boards of the thirteen experiments (specs/codenames.md, section 9).
 
-A board is split by whose its words are: words return on many boards, their division does not.
+The split of a board depends on whose its words are: boards share words, but no two of them assign
+their words alike.
 """
 
 from __future__ import annotations
@@ -92,7 +93,7 @@ def _experiment(name: str, split: str, seed: int, n: int) -> dict[str, Any]:
 
 
 def _boards(level: Level, rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Boards without end."""
+    """Random boards; endless."""
     while True:
         if level.generator == "random":
             board = rng.sample(material.words(level.wordlist), sum(level.counts.values()))
@@ -121,7 +122,7 @@ def _together(counts: Mapping[str, int], rng: random.Random) -> tuple[Assigned, 
 
 
 def _apart(counts: Mapping[str, int], rng: random.Random) -> tuple[Assigned, list[str]]:
-    """Related words are dealt to different assignments, as far as these have open slots."""
+    """Related words get different assignments, as far as these have open slots."""
     draws = _Draws(rng)
     assignments: Assigned = {name: [] for name in ASSIGNMENTS}
     open_slots = {name: count for name, count in counts.items() if count}

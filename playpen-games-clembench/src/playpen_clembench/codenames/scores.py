@@ -151,7 +151,7 @@ def _progress(
 def _number_of_turns(episode: Episode, rounds: int, flags: dict[str, bool]) -> int:
     """One more than there were rounds, if the turn had passed on from the cluegiver at the end.
 
-    With `REPROMPT` it does not pass on after an invalid reply, which turns this upside down.
+    With `REPROMPT` it does not pass on after an invalid reply: then the opposite holds.
     """
     outcome = episode.outcome
     passed_on = not (isinstance(outcome, Abort) and outcome.fault == CLUEGIVER)

@@ -21,8 +21,8 @@ from playpen_clembench.mini import MINI, SIZES
 MAX_TURNS = 8
 READY = {"train": 50, "validation": 10, "test": 10}
 """Instances per level in the ready splits; clembench has 10."""
-PATIENCE = 100
-"""Lists in a row without a target of the split after which all words are dealt anew."""
+FRUITLESS = 100
+"""Lists in a row without a target of the split after which all words may be used again."""
 
 
 class Structure(NamedTuple):
@@ -52,8 +52,8 @@ def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict
     """Make the instances of a split.
 
     Targets belong to the split; the words around them may be targets in another one.  No word
-    occurs twice in an experiment before its level is used up; then all words are dealt anew, and
-    only lists are never repeated (there are billions).
+    occurs twice in an experiment before its level is used up; then all words may be used again,
+    and only lists are never repeated (there are billions).
 
     Args:
         split: only words that belong to it are targets.
@@ -91,12 +91,14 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
     words = taxonomy.abstract() if is_abstract else taxonomy.everything()
     rng = random.Random(derive_seed("guesswhat", seed, level, split))
     seen: set[frozenset[str]] = set()
-    dealt: set[str] = set()
+    used: set[str] = set()
     fruitless = 0
     while True:
-        candidates = _deal(words, LEVELS[level], dealt, rng) if fruitless < PATIENCE else None
+        candidates = (
+            _unused_list(words, LEVELS[level], used, rng) if fruitless < FRUITLESS else None
+        )
         if candidates is None:
-            dealt.clear()
+            used.clear()
             fruitless = 0
             continue
         targets = [word for word in candidates if word in _targets(split)]
@@ -104,7 +106,7 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
             fruitless += 1
             continue
         seen.add(frozenset(candidates))
-        dealt.update(candidates)
+        used.update(candidates)
         fruitless = 0
         target = rng.choice(targets)
         if is_abstract:
@@ -113,13 +115,13 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
             yield target.capitalize(), [word.capitalize() for word in candidates]
 
 
-def _deal(
-    words: Taxonomy, structure: Structure, dealt: set[str], rng: random.Random
+def _unused_list(
+    words: Taxonomy, structure: Structure, used: set[str], rng: random.Random
 ) -> list[str] | None:
-    """A list of words that are not dealt yet; `None` if too few of them are left."""
+    """A list of words that are not used yet; `None` if too few of them are left."""
     left: dict[str, list[list[str]]] = {}
     for category, subcategories in words.items():
-        groups = [[word for word in group if word not in dealt] for group in subcategories.values()]
+        groups = [[word for word in group if word not in used] for group in subcategories.values()]
         groups = [group for group in groups if len(group) >= structure.words]
         if len(groups) >= structure.subcategories:
             left[category] = groups

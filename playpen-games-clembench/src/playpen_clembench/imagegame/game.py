@@ -21,8 +21,8 @@ from playpen import (
 from playpen_clembench.imagegame import scores
 from playpen_clembench.imagegame.drawing import NOTHING, blank, changed_cells, shape, similarity
 from playpen_clembench.imagegame.replies import command_reader, grid_reader
+from playpen_clembench.imagegame.roles import FOLLOWER, GIVER
 
-GIVER, FOLLOWER = "giver", "follower"
 GOOD_ENOUGH = 99
 """F1, in whole percent, from which on the drawing counts as the target."""
 
@@ -74,9 +74,10 @@ class ImageGame(Game):
             for_follower = command if number else f"{follower_header}\n\n{command}"
             before, drawn = drawn, (yield from ask(FOLLOWER, for_follower, read_grid))
 
-            previous, found = score, similarity(target, drawn)
-            if found is not None:  # what cannot be compared, as an empty drawing, keeps the score
-                score = found
+            previous, measured = score, similarity(target, drawn)
+            # What cannot be compared, such as an empty drawing, keeps the score.
+            if measured is not None:
+                score = measured
             changed = changed_cells(before, drawn)
             yield Note("drawing", {**score._asdict(), "changed": changed})
             for role in (GIVER, FOLLOWER):

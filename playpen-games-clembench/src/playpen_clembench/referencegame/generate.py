@@ -122,9 +122,9 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[Triplet]:
     fruitless = 0
     for grids in _lists(level, rng):
         fruitless += 1
-        found = triplets(grids)
-        rng.shuffle(found)
-        for puzzle in found:
+        puzzles = triplets(grids)
+        rng.shuffle(puzzles)
+        for puzzle in puzzles:
             mark = puzzle.fingerprint
             if level == MINI and not mini.telling_cell(
                 puzzle.target, [puzzle.second, puzzle.third]
@@ -154,12 +154,12 @@ def triplets(grids: Sequence[str]) -> list[Triplet]:
 
     Closeness is the Levenshtein distance of the texts; of equals the earlier one is closer.
     """
-    found = []
+    puzzles = []
     for target in grids:
         others = [grid for grid in grids if grid != target]
         others.sort(key=partial(_distance, target))
-        found.append(Triplet(target, others[0], others[1]))
-    return found
+        puzzles.append(Triplet(target, others[0], others[1]))
+    return puzzles
 
 
 _distance = lru_cache(maxsize=16_384)(edit_distance)

@@ -16,7 +16,7 @@ class IfEval(SingleTurn):
 
     def play(self, instance: Instance) -> Play:
         """One task, one text; every reply is valid."""
-        require_checkers()  # before anybody has to answer in vain
+        require_checkers()  # before anybody is asked
         reply = yield from ask(
             ANSWERER, instance["input"], max_new_tokens=most_new_tokens(instance)
         )

@@ -118,7 +118,7 @@ def _beyond(place: Place, direction: str) -> Place:
 
 def _last(pattern: re.Pattern[str], text: str) -> str:
     """What the pattern finds last: its group that took part, or the whole match."""
-    found = ""
+    latest = ""
     for match in pattern.finditer(text):
-        found = next((group for group in match.groups() if group), match[0])
-    return found
+        latest = next((group for group in match.groups() if group), match[0])
+    return latest

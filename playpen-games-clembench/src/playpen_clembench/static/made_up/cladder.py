@@ -72,7 +72,7 @@ def _answer(effect: int) -> str:
 
 
 def solve(conversation: Conversation) -> str:
-    """Weigh the numbers of the story; guess if it is none of ours."""
+    """Compare the numbers of the story; guess if it is none of ours."""
     text = conversation.last
     match [int(share) for share in _PERCENT.findall(text)] if PLACE in text else []:
         case [with_cause, without]:

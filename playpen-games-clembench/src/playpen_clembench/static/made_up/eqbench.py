@@ -88,7 +88,7 @@ def _item(
 
 
 def solve(conversation: Conversation) -> str:
-    """Read the numbers off what the person says; rate everything 5 in other conversations."""
+    """Give the numbers that the person names; rate everything 5 in other conversations."""
     text = conversation.last
     asked = _ASKED.search(text)
     speech = re.search(rf"^{asked[1]}: (.*)$", text, re.MULTILINE) if asked else None

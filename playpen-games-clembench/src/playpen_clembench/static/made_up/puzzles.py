@@ -1,4 +1,4 @@
-"""How made-up questions are enumerated, split and dealt, whatever they are about."""
+"""How made-up questions are enumerated, split and chosen, whatever they are about."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Puzzles:
     axes: Sequence[Sequence[Any]]
 
     def shuffled(self, rng: random.Random) -> Iterator[Item]:
-        """All items in random order; only those that are taken cost anything."""
+        """All items in random order; only those that are taken are made."""
         for number in _shuffled(math.prod(map(len, self.axes)), rng):
             choices = []
             for axis in self.axes:
@@ -98,24 +98,24 @@ class MadeUp:
                     **self.settings,
                     "game_instances": [
                         {"game_id": number, "input": item.input, "target": item.target}
-                        for number, item in enumerate(self._deal(name, split, seed, wanted))
+                        for number, item in enumerate(self._chosen(name, split, seed, wanted))
                     ],
                 }
                 for name in ([level] if level else self.puzzles)
             ]
         }
 
-    def _deal(self, level: str, split: str, seed: int, wanted: int) -> list[Item]:
-        dealt: dict[str, Item] = {}
+    def _chosen(self, level: str, split: str, seed: int, wanted: int) -> list[Item]:
+        chosen: dict[str, Item] = {}
         rng = random.Random(f"{self.game}/{level}/{split}/{seed}")
         for item in self.puzzles[level].shuffled(rng):
-            if len(dealt) == wanted:
+            if len(chosen) == wanted:
                 break
             if split_of(fingerprint(self.game, item.input)) == split:
-                dealt.setdefault(item.input, item)
-        if len(dealt) < wanted:
+                chosen.setdefault(item.input, item)
+        if len(chosen) < wanted:
             raise InstanceError(
-                f"{self.game}'s level {level!r} has {len(dealt)} instances in the {split} split, "
+                f"{self.game}'s level {level!r} has {len(chosen)} instances in the {split} split, "
                 f"not {wanted}"
             )
-        return list(dealt.values())
+        return list(chosen.values())
