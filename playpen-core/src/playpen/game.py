@@ -76,12 +76,12 @@ class Game:
     generator: ClassVar[str | None] = None
     """Import path of the `Generator`: ``"package.module"``, or ``"package.module:name"`` for an
     object in a module.  It is imported when `generate` or `levels` is called."""
-    levels_stand_alone: ClassVar[bool] = False
-    """Whether `generate` makes a level alone exactly as it makes it among all.  Then the ready
-    instances of one level are made without those of the others."""
     oracles: ClassVar[Mapping[str, str]] = {}
     """Role to the import path of its `Program`, ``"package.module:function"``.  It is imported
     when `oracle` is called."""
+    levels_stand_alone: ClassVar[bool] = False
+    """Whether `generate` makes a level alone exactly as it makes it among all.  Then the ready
+    instances of one level are made without those of the others."""
     score_range: ClassVar[tuple[float, float]] = (0, 100)
     """The smallest and the largest main score."""
     oracle_wins: ClassVar[float] = 1.0

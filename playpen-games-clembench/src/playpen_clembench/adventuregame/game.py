@@ -55,8 +55,8 @@ class AdventureGame(Game):
     rules = "2.0"
     roles = (Role(ADVENTURER, "explores the house and delivers the things"),)
     generator = "playpen_clembench.adventuregame.generate"
-    levels_stand_alone = True
     oracles = {ADVENTURER: "playpen_clembench.adventuregame.oracle:adventurer"}
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """Command after command, until the player says that it is done or its turns are over.

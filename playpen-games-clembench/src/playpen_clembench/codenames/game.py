@@ -48,11 +48,11 @@ class Codenames(Game):
         Role(GUESSER, "finds the words that a clue hints at"),
     )
     generator = "playpen_clembench.codenames.generate"
-    levels_stand_alone = True
     oracles = {
         CLUEGIVER: "playpen_clembench.codenames.oracle:give_clue",
         GUESSER: "playpen_clembench.codenames.oracle:guess",
     }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """Play rounds until a side has all its words; any broken rule ends the game."""

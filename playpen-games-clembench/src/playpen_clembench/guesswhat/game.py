@@ -35,11 +35,11 @@ class GuessWhat(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.guesswhat.generate"
-    levels_stand_alone = True
     oracles = {
         GUESSER: "playpen_clembench.guesswhat.oracle:guesser",
         ANSWERER: "playpen_clembench.guesswhat.oracle:answerer",
     }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """A round is a question and its answer; a guess ends the game, right or wrong."""

@@ -41,11 +41,11 @@ class ImageGame(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.imagegame.generate"
-    levels_stand_alone = True
     oracles = {
         GIVER: "playpen_clembench.imagegame.oracle:giver",
         FOLLOWER: "playpen_clembench.imagegame.oracle:follower",
     }
+    levels_stand_alone = True
     # Before clemcore 3.7 the follower's header counted as a request of its own.
     unstable_scores = frozenset({"Request Count", "Parsed Request Count", "Request Success Ratio"})
     header_is_event: ClassVar[bool] = False

@@ -41,11 +41,11 @@ class MatchItAscii(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.matchit_ascii.generate"
-    levels_stand_alone = True
     oracles = {
         PLAYER_A: "playpen_clembench.matchit_ascii.oracle:play",
         PLAYER_B: "playpen_clembench.matchit_ascii.oracle:play",
     }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """Descriptions, then questions and answers each way, then the decisions."""

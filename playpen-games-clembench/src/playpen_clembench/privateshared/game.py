@@ -52,8 +52,8 @@ class PrivateShared(Game):
     roles = (Role(ANSWERER, "knows all values, and keeps track of which of them it has told"),)
     rules = "2.0"
     generator = "playpen_clembench.privateshared.generate"
-    levels_stand_alone = True
     oracles = {ANSWERER: "playpen_clembench.privateshared.oracle:answer"}
+    levels_stand_alone = True
     max_replies = MOST_SLOTS + ATTEMPTS * MOST_SLOTS * (MOST_SLOTS + 1)
 
     def play(self, instance: Instance) -> Play:

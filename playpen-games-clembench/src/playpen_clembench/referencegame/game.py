@@ -30,11 +30,11 @@ class ReferenceGame(Game):
     )
     rules = "2.0"
     generator = "playpen_clembench.referencegame.generate"
-    levels_stand_alone = True
     oracles = {
         GIVER: "playpen_clembench.referencegame.oracle:giver",
         FOLLOWER: "playpen_clembench.referencegame.oracle:follower",
     }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """One expression, one choice.  Whoever breaks the form of a reply ends the game."""

@@ -38,11 +38,11 @@ class Taboo(Game):
         Role(GUESSER, "guesses the secret word"),
     )
     generator = "playpen_clembench.taboo.generate"
-    levels_stand_alone = True
     oracles = {
         DESCRIBER: "playpen_clembench.taboo.oracle:describe",
         GUESSER: "playpen_clembench.taboo.oracle:guess",
     }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """A round is a clue and a guess; the secret word is found or the rounds run out."""

@@ -31,8 +31,8 @@ class Wordle(Game):
     roles: ClassVar[tuple[Role, ...]] = (Role(GUESSER, "finds the secret word"),)
     rules = "2.0"
     generator = "playpen_clembench.wordle.generate:PLAIN"
-    levels_stand_alone = True
     oracles = {GUESSER: "playpen_clembench.wordle.oracle:guesser"}
+    levels_stand_alone = True
     has_clue: ClassVar[bool] = False
     """Whether the guesser is given a clue to the meaning of the word, at the start."""
     has_critic: ClassVar[bool] = False
