@@ -408,6 +408,22 @@ class SeededGlobalChance(Backwards):
         return made
 
 
+@broken(
+    "levels_stand_alone", "it made other instances than without", "leave out levels_stand_alone"
+)
+class NumbersThroughAllLevels(Backwards):
+    levels_stand_alone = True
+
+    def generate(
+        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
+    ) -> dict[str, Any]:
+        made = super().generate(split, seed=seed, level=level, n=n)
+        items = [item for e in made["experiments"] for item in e["game_instances"]]
+        for number, item in enumerate(items):
+            item["game_id"] = number
+        return made
+
+
 @broken("instances_are_left_alone", "play() changed the content", "copy what you change")
 class ChangesItsInstance(Backwards):
     def play(self, instance: Instance) -> Play:
