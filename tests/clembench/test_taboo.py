@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import gzip
 import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +26,6 @@ from playpen import (
 )
 from playpen.instance import SPLITS, InstanceError
 from playpen.instance_sets import parse_instances, ready_instances
-from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
 from playpen.replay import Replay, replay, replay_script
 from playpen.scoring import episode_scores
@@ -812,59 +809,3 @@ def test_an_experiment_needs_a_sane_number_of_rounds(rounds: Any) -> None:
     document = {"experiments": [{"name": "x", "max_turns": rounds, "game_instances": []}]}
     with pytest.raises(InstanceError, match="'max_turns'"):
         parse_instances(document, GAME)
-
-
-# --- a recorded evaluation, read in place --------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def recordings(parity: Path) -> list[Recording]:
-    return list(read_recordings(parity / "clem" / "taboo.jsonl.gz"))
-
-
-@pytest.fixture(scope="module")
-def recorded(parity: Path) -> list[dict[str, Any]]:
-    with gzip.open(parity / "clem" / "taboo.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def test_recorded_episodes_get_the_recorded_scores(
-    recordings: list[Recording], recorded: list[dict[str, Any]]
-) -> None:
-    assert len(recordings) == 12
-    for recording, raw in zip(recordings, recorded, strict=True):
-        result, differences = replay_recording(GAME, recording)
-        assert differences == []
-        old = raw["episode_scores"]
-        assert (result.aborted, result.success, result.lose) == tuple(
-            bool(old[flag]) for flag in ("Aborted", "Success", "Lose")
-        )
-        assert result.main_score == pytest.approx(old["Main Score"], abs=1e-6)
-        assert result.episode_scores == pytest.approx(old, abs=1e-6)
-        assert (result.incomplete, result.unused_responses, result.error) == (False, 0, None)
-
-
-def test_recorded_rounds_get_the_recorded_scores_and_messages(
-    recordings: list[Recording], recorded: list[dict[str, Any]]
-) -> None:
-    roles = {"Player 1": DESCRIBER, "Player 2": GUESSER}
-    for recording, raw in zip(recordings, recorded, strict=True):
-        script = [(roles[r.player], Reply(r.content)) for r in recording.responses]
-        episode = replay_script(GAME, instance_of(recording), script).episode
-        assert GAME.metrics(episode).rounds == raw["turn_scores"]
-        for player, role in roles.items():
-            sent = [
-                event["content"]
-                for events in raw["turns"]
-                for event in events
-                if event["type"] == "send message" and event["to"] == player
-            ]
-            if role == GUESSER and sent:
-                # This version of clemcore logged the guesser's prompt as a message of its own.
-                sent = [f"{sent[0]}\n\n{sent[1]}", *sent[2:]]
-            assert seen(episode, role) == sent
-
-
-def test_the_oracles_win_the_recorded_instances(recordings: list[Recording]) -> None:
-    episodes = self_play([instance_of(recording) for recording in recordings])
-    assert [episode.success for episode in episodes] == [True] * 12
