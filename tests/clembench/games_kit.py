@@ -4,9 +4,15 @@ from __future__ import annotations
 
 from typing import Any
 
-from playpen import Game, Instance
+import pytest
+
+from playpen import Game, Instance, get_game
 from playpen.instance_sets import parse_instances
 from playpen.players.program import FunctionPlayer
+from playpen.testing.packs import find_pack
+
+GAMES = [get_game(name) for name in find_pack("playpen-games-clembench").games]
+every_game = pytest.mark.parametrize("game", GAMES, ids=lambda game: game.name)
 
 
 def generated(game: Game, split: str, **options: Any) -> list[Instance]:
