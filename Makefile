@@ -12,7 +12,8 @@ PACKAGES := playpen-core playpen-games-clembench playpen-trainers
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test test-all test-browser test-vllm lint format bench wheels docs clean
+.PHONY: help install demo test test-all test-browser test-vllm lint format bench wheels version \
+	docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
@@ -70,6 +71,14 @@ wheels: install  ## the three distributions as wheels, in dist/
 	for package in $(PACKAGES); do \
 		$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist ./$$package \
 		|| exit 1; done
+
+version:  ## give the three distributions a version: make version VERSION=0.3.0
+	@echo "$(VERSION)" | grep -qE '^[0-9]+\.[0-9]+\.[0-9]+$$' \
+		|| { echo "which one? make version VERSION=0.3.0" >&2; exit 2; }
+	sed -i.before -E -e 's/^version = .*/version = "$(VERSION)"/' \
+		-e 's/"(playpen-core(\[hf\])?)~=[^"]*"/"\1~=$(VERSION)"/' \
+		$(addsuffix /pyproject.toml,$(PACKAGES))
+	rm $(addsuffix /pyproject.toml.before,$(PACKAGES))
 
 docs: install  ## the pages that are made from code
 	$(BIN)/python docs/make_reference.py
