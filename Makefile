@@ -27,8 +27,8 @@ $(VENV)/.installed: constraints.txt $(addsuffix /pyproject.toml,$(PACKAGES))
 		$(addprefix -e ./,$(PACKAGES))
 	touch $@
 
-$(VENV)/.developed: $(VENV)/.installed requirements-dev.txt
-	$(BIN)/python -m pip install --quiet -c constraints.txt -r requirements-dev.txt
+$(VENV)/.developed: $(VENV)/.installed pyproject.toml
+	$(BIN)/python -m pip install --quiet -c constraints.txt --group dev
 	touch $@
 
 demo: $(VENV)/.installed  ## a tiny model learns a game of the pack (minutes, on a CPU)

@@ -85,3 +85,12 @@ def test_make_version_sets_every_version(tmp_path: Path):
     )
     assert refused.returncode != 0
     assert "make version VERSION=0.3.0" in refused.stderr
+
+
+def test_every_package_of_the_groups_has_its_version_pinned():
+    groups = tomllib.loads((REPOSITORY / "pyproject.toml").read_text(encoding="utf-8"))
+    needs = [n for group in groups["dependency-groups"].values() for n in group]
+    names = {Requirement(need).name for need in needs if isinstance(need, str)}
+    text = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
+    pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line}
+    assert names - pinned == {"playpen-core", "playpen-games-clembench"}
