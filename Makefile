@@ -4,19 +4,23 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # vLLM's own: .venv and what vLLM adds to it.  TRL imports vLLM wherever it finds it.
 VLLM_VENV ?= .venv-vllm
+# Core and games on another Python: an environment without torch.
+PYTHON_VERSION ?= 3.13
+OTHER_VENV ?= .venv-$(PYTHON_VERSION)
 PURELIB := "import sysconfig; print(sysconfig.get_path('purelib'))"
 # Processes that share the tests, a file at a time.
 WORKERS ?= 2
-PACKAGES := playpen-core playpen-games-clembench playpen-trainers
+PLAYING := playpen-core playpen-games-clembench
+PACKAGES := $(PLAYING) playpen-trainers
 # Two OpenMP threads spin against each other on a busy machine.
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test test-all test-browser test-vllm lint format bench wheels version \
-	docs clean
+.PHONY: help install demo test test-all test-python test-browser test-vllm lint format bench \
+	wheels version docs clean
 
 help:  ## this list
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 12
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
 
 install: $(VENV)/.developed  ## an environment with everything, in .venv
 
@@ -39,6 +43,19 @@ test: install  ## the test suite
 
 test-all: install  ## the test suite with what is marked slow
 	$(BIN)/python -m pytest -m "not vllm and not browser"
+
+test-python: $(OTHER_VENV)/.installed  ## core and games without torch: PYTHON_VERSION=3.13
+	$(OTHER_VENV)/bin/python -m pytest -m "not torch and not slow and not vllm and not browser" \
+		-n $(WORKERS) --dist loadfile tests/core tests/clembench
+
+$(OTHER_VENV)/.installed: constraints.txt pyproject.toml $(addsuffix /pyproject.toml,$(PLAYING))
+	test -x $(OTHER_VENV)/bin/python \
+		|| { python=$$(.ci/find-python $(PYTHON_VERSION)) && "$$python" -m venv $(OTHER_VENV); }
+	$(OTHER_VENV)/bin/python -m pip install --quiet -c constraints.txt pip hatchling editables
+	$(OTHER_VENV)/bin/python -m pip install --quiet -c constraints.txt --no-build-isolation \
+		$(addprefix -e ./,$(PLAYING))
+	$(OTHER_VENV)/bin/python -m pip install --quiet -c constraints.txt --group test
+	touch $@
 
 test-browser: install  ## reports and the viewer in Chromium (/usr/bin/chromium)
 	$(BIN)/python -m pytest -m browser tests/browser

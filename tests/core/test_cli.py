@@ -28,6 +28,7 @@ from playpen.terminal.tables import score_table
 
 ORACLE = ("-p", "program:oracle")
 WRONG = ("-p", f"{HERE}:wrong")
+NEEDS_TRAINERS = pytest.mark.torch  # playpen-trainers is installed where torch is
 
 
 @pytest.fixture(autouse=True)
@@ -756,13 +757,13 @@ def completed(words: str) -> list[str]:
         ("playpen play tab", {"taboo"}),
         ("playpen play taboo -p prog", {"program:"}),
         ("playpen show tab", {"taboo"}),
-        ("playpen show trainer s", {"sft"}),
+        pytest.param("playpen show trainer s", {"sft"}, marks=NEEDS_TRAINERS),
         ("playpen show player prog", {"program:"}),
         ("playpen show reward outc", {"outcome"}),
         ("playpen list rec", {"recipes"}),
         ("playpen instances gen", {"generate"}),
         ("playpen instances generate tab", {"taboo"}),
-        ("playpen train s", {"sft"}),
+        pytest.param("playpen train s", {"sft"}, marks=NEEDS_TRAINERS),
         ("playpen play taboo --spl", {"--split"}),
         ("playpen play taboo --split v", {"validation"}),
     ],
