@@ -169,7 +169,7 @@ def check_all(game: Game, tmp_path: Path, effort: Effort = SMALL, **known: Any) 
             continue
         folder = tmp_path / f"{len(results)}"
         folder.mkdir(parents=True)
-        given = {"material": material, "tmp_path": folder}
+        given = {"subject": material, "tmp_path": folder}
         try:
             check(**{p: given[p] for p in inspect.signature(check).parameters})
         except pytest.fail.Exception as failure:
@@ -1015,8 +1015,8 @@ from playpen_higherlower.game import HigherLower
 class TestWithAttribute(GameConformance):
     game = HigherLower()
 
-    def test_effort(self, material):
-        assert material.effort.examples == EXAMPLES
+    def test_effort(self, subject):
+        assert subject.effort.examples == EXAMPLES
 
 
 @pytest.fixture(params=[HigherLower(), HigherLower()], ids=["one", "other"])
