@@ -16,8 +16,8 @@ PACKAGES := $(PLAYING) playpen-trainers
 export OMP_NUM_THREADS ?= 1
 export TOKENIZERS_PARALLELISM ?= false
 
-.PHONY: help install demo test test-all test-python test-browser test-vllm lint format bench \
-	wheels version docs clean
+.PHONY: help install demo test test-all test-python test-browser test-vllm coverage lint format \
+	bench wheels version docs clean
 
 help:  ## this list
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*##/\t/' | expand -t 14
@@ -71,6 +71,10 @@ $(VLLM_VENV)/.installed: $(VENV)/.developed requirements-vllm.txt
 		-r requirements-vllm.txt
 	touch $@
 
+coverage: install  ## lines of core and games that their tests run: a table, and htmlcov/index.html
+	$(BIN)/python -m pytest -m "not slow and not vllm and not browser" -n $(WORKERS) --dist loadfile \
+		--cov --cov-report=term:skip-covered --cov-report=html tests/core tests/clembench
+
 lint: install  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -101,5 +105,5 @@ docs: install  ## the pages that are made from code
 	$(BIN)/python docs/make_reference.py
 
 clean:  ## remove what was built
-	rm -rf dist .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
+	rm -rf dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
 	find . -name __pycache__ -not -path "./$(VENV)/*" -exec rm -rf {} +
