@@ -72,8 +72,12 @@ $(VLLM_VENV)/.installed: $(VENV)/.developed requirements-vllm.txt
 	touch $@
 
 coverage: install  ## lines of core and games that their tests run: a table, and htmlcov/index.html
-	$(BIN)/python -m pytest -m "not slow and not vllm and not browser" -n $(WORKERS) --dist loadfile \
-		--cov --cov-report=term:skip-covered --cov-report=html tests/core tests/clembench
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest -m "not slow and not vllm and not browser" \
+		-n $(WORKERS) --dist loadfile tests/core tests/clembench
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report --skip-covered
+	$(BIN)/coverage html --quiet
 
 lint: install  ## ruff, mypy --strict, import-linter
 	$(BIN)/ruff check .
@@ -105,5 +109,5 @@ docs: install  ## the pages that are made from code
 	$(BIN)/python docs/make_reference.py
 
 clean:  ## remove what was built
-	rm -rf dist .coverage htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
+	rm -rf dist .coverage* htmlcov .pytest_cache .mypy_cache .ruff_cache .hypothesis runs/demo
 	find . -name __pycache__ -not -path "./$(VENV)/*" -exec rm -rf {} +
