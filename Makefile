@@ -97,13 +97,14 @@ wheels: install  ## the three distributions as wheels, in dist/
 		$(BIN)/python -m pip wheel --quiet --no-deps --no-build-isolation -w dist ./$$package \
 		|| exit 1; done
 
-version:  ## give the three distributions a version: make version VERSION=0.3.0
+version:  ## write a version into all files that have one: make version VERSION=0.3.0
 	@echo "$(VERSION)" | grep -qE '^[0-9]+\.[0-9]+\.[0-9]+$$' \
 		|| { echo "which one? make version VERSION=0.3.0" >&2; exit 2; }
 	sed -i.before -E -e 's/^version = .*/version = "$(VERSION)"/' \
 		-e 's/"(playpen-core(\[hf\])?)~=[^"]*"/"\1~=$(VERSION)"/' \
 		$(addsuffix /pyproject.toml,$(PACKAGES))
-	rm $(addsuffix /pyproject.toml.before,$(PACKAGES))
+	sed -i.before -E 's/^version: .*/version: $(VERSION)/' CITATION.cff
+	rm CITATION.cff.before $(addsuffix /pyproject.toml.before,$(PACKAGES))
 
 docs: install  ## the pages that are made from code
 	$(BIN)/python docs/make_reference.py

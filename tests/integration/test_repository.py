@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shutil
 import subprocess
 import tomllib
@@ -9,11 +10,21 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from packaging.requirements import Requirement
 
 REPOSITORY = Path(__file__).parents[2]
 DISTRIBUTIONS = ("playpen-core", "playpen-games-clembench", "playpen-trainers")
 SAMPLE_PACKS = ("playpen-game-higherlower", "playpen-trainer-plainloop")
+PAGES = ("CONTRIBUTING.md", "AGENTS.md", "RELEASING.md")
+FOLDERS = (
+    REPOSITORY,
+    REPOSITORY / "playpen-core/src/playpen",
+    REPOSITORY / "tests/packs/playpen-game-higherlower/src/playpen_higherlower",
+)
+"""Where the pages' names of files begin."""
+MADE = re.compile(r"\.venv|dist/|htmlcov/|clean/")
+"""Names of what commands make."""
 
 
 def project(folder: Path) -> dict[str, Any]:
@@ -69,16 +80,25 @@ def test_the_three_distributions_run_on_the_same_pythons():
     ] * 3
 
 
+def test_the_citation_is_of_this_version():
+    citation = yaml.safe_load((REPOSITORY / "CITATION.cff").read_text(encoding="utf-8"))
+    assert citation["version"] == version()
+    assert [author["name"] for author in citation["authors"]] == [
+        author["name"] for author in project(REPOSITORY / "playpen-core")["authors"]
+    ]
+
+
 def test_make_version_sets_every_version(tmp_path: Path):
-    for file in ("Makefile", *(f"{name}/pyproject.toml" for name in DISTRIBUTIONS)):
+    for file in ("Makefile", "CITATION.cff", *(f"{name}/pyproject.toml" for name in DISTRIBUTIONS)):
         (tmp_path / file).parent.mkdir(exist_ok=True)
         shutil.copy(REPOSITORY / file, tmp_path / file)
     subprocess.run(["make", "version", "VERSION=12.3.45"], cwd=tmp_path, check=True)
     assert [project(tmp_path / name)["version"] for name in DISTRIBUTIONS] == ["12.3.45"] * 3
     needs = [str(core_needed(tmp_path / name)) for name in DISTRIBUTIONS[1:]]
     assert needs == ["playpen-core~=12.3.45", "playpen-core[hf]~=12.3.45"]
+    assert "\nversion: 12.3.45\n" in (tmp_path / "CITATION.cff").read_text(encoding="utf-8")
     assert sorted(file.name for file in tmp_path.rglob("*")) == sorted(
-        ["Makefile", *DISTRIBUTIONS, *["pyproject.toml"] * 3]
+        ["Makefile", "CITATION.cff", *DISTRIBUTIONS, *["pyproject.toml"] * 3]
     )
     refused = subprocess.run(
         ["make", "version", "VERSION=next"], cwd=tmp_path, capture_output=True, text=True
@@ -94,3 +114,78 @@ def test_every_package_of_the_groups_has_its_version_pinned():
     text = (REPOSITORY / "constraints.txt").read_text(encoding="utf-8")
     pinned = {line.split("==")[0] for line in text.splitlines() if "==" in line}
     assert names - pinned == {"playpen-core", "playpen-games-clembench"}
+
+
+# --- what the pages name --------------------------------------------------------------------------
+
+
+def page(name: str) -> str:
+    """The text of a page."""
+    return (REPOSITORY / name).read_text(encoding="utf-8")
+
+
+def code(text: str) -> list[str]:
+    """What a page shows as code: its spans, and the commands of its blocks."""
+    return [*re.findall(r"`([^`\n]+)`", text), *re.findall(r"^ *\$ (.+)", text, re.MULTILINE)]
+
+
+def files_named(text: str) -> set[str]:
+    """The spans that are paths: with a slash or a suffix, and no blank."""
+    paths = {span for span in code(text) if re.fullmatch(r"\.?[\w-]+([./][\w.*-]+)*/?", span)}
+    suffixes = (".md", ".py", ".toml", ".txt", ".json", ".cff", ".yaml")
+    return {p for p in paths if ("/" in p or p.endswith(suffixes)) and not MADE.match(p)}
+
+
+def is_there(path: str) -> bool:
+    return any(any(folder.glob(path)) for folder in FOLDERS)
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_the_files_that_a_page_names_exist(name: str):
+    links = set(re.findall(r"\]\((?!http)([^)#]+)\)", page(name)))
+    named = files_named(page(name))
+    assert named
+    # What nobody shall write.
+    assert {path for path in named | links if not is_there(path)} <= {"utils.py"}
+
+
+@pytest.mark.parametrize("name", [*PAGES, "README.md"])
+def test_the_make_targets_that_a_page_names_exist(name: str):
+    targets = set(re.findall(r"^([a-z-]+):.*##", page("Makefile"), re.MULTILINE))
+    commands = [span.split("#")[0].split()[1:] for span in code(page(name)) if "make " in span[:5]]
+    words = [word for command in commands for word in command if "=" not in word]
+    assert words
+    assert {word for word in words if word not in targets and word != "FILE"} == set()
+
+
+def test_every_target_is_phony_and_in_the_help():
+    text = page("Makefile").replace("\\\n", " ")
+    [phony] = re.findall(r"^\.PHONY: (.*)", text, re.MULTILINE)
+    assert set(phony.split()) == set(re.findall(r"^([a-z-]+):.*##", text, re.MULTILINE))
+
+
+def test_the_classes_of_the_glossary_exist():
+    [glossary] = re.findall(r"^## Words\n(.*?)^## ", page("CONTRIBUTING.md"), re.M | re.DOTALL)
+    names = {span for span in code(glossary) if re.fullmatch(r"([A-Z][a-z]+)+", span)}
+    sources = [f for d in DISTRIBUTIONS for f in (REPOSITORY / d / "src").rglob("*.py")]
+    text = "\n".join(file.read_text(encoding="utf-8") for file in sources)
+    defined = set(re.findall(r"^(?:class )?(\w+)(?:[(:]| = )", text, re.MULTILINE))
+    assert len(names) > 30
+    assert names - defined == set()
+
+
+def test_every_mark_is_told():
+    settings = tomllib.loads(page("pyproject.toml"))["tool"]["pytest"]["ini_options"]
+    marks = {mark.split(":")[0] for mark in settings["markers"]}
+    [told] = re.findall(r"^- Marks: ([^.]*)\.", page("CONTRIBUTING.md"), re.MULTILINE)
+    assert marks == set(code(told))
+
+
+def test_the_hooks_before_a_commit_are_linters_of_ours():
+    [repository] = yaml.safe_load(page(".pre-commit-config.yaml"))["repos"]
+    assert repository["repo"] == "local"
+    lint = re.findall(r"^lint:.*\n((?:\t.*\n)+)", page("Makefile"), re.MULTILINE)[0]
+    for hook in repository["hooks"]:
+        assert hook["language"] == "system"
+        command = hook["entry"].removeprefix(".venv/bin/").split(" --")[0]
+        assert f"$(BIN)/{command}" in lint
