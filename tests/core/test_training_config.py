@@ -476,6 +476,7 @@ def test_a_wrong_option_is_found_before_anything_is_written(write: Write, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch  # hf: players are checked
 def test_training_records_the_resolved_configuration_and_tells_the_observers(
     write: Write, tmp_path: Path
 ) -> None:
@@ -542,6 +543,7 @@ def test_whoever_asks_for_instances_may_change_the_lists(write: Write, tmp_path:
         assert ask()["guessing"]
 
 
+@pytest.mark.torch  # hf: players are checked
 def test_a_stored_configuration_runs_again_and_is_the_same(write: Write, tmp_path: Path) -> None:
     train("sample", config_with(write, "steps = 3\n"), tmp_path / "first")
     stored = tmp_path / "first" / "train.json"
@@ -556,6 +558,7 @@ def test_another_json_file_is_not_taken_for_a_stored_configuration(tmp_path: Pat
         read_config(path)
 
 
+@pytest.mark.torch  # playpen-trainers is installed where torch is
 def test_one_file_serves_several_trainers(write: Write) -> None:
     more = "steps = 3\n[trainer.sample]\nsteps = 4\n[trainer.sft]\nno_option_of_sample = 1\n"
     config = config_with(write, more)
