@@ -8,11 +8,13 @@ import os
 os.environ.setdefault("OMP_NUM_THREADS", "1")
 os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
 
+import importlib.util
 import signal
 from pathlib import Path
 
 import hypothesis
 import pytest
+from tests.torch_needs import file_needs_torch, function_needs_torch
 
 # How long an example takes says nothing on a busy machine.
 hypothesis.settings.register_profile("untimed", deadline=None)
@@ -22,6 +24,26 @@ hypothesis.settings.load_profile("untimed")
 signal.signal(signal.SIGINT, signal.default_int_handler)
 
 REPOSITORY = Path(__file__).parent.parent
+TORCH_IS_MISSING = importlib.util.find_spec("torch") is None
+
+
+def pytest_report_header() -> list[str]:
+    """Say what is left out where torch is missing."""
+    return ["torch: missing; files that import it are left out"] if TORCH_IS_MISSING else []
+
+
+def pytest_ignore_collect(collection_path: Path) -> bool | None:
+    """Leave out files that cannot even be imported where torch is missing."""
+    python = collection_path.suffix == ".py"
+    return True if TORCH_IS_MISSING and python and file_needs_torch(collection_path) else None
+
+
+def pytest_itemcollected(item: pytest.Item) -> None:
+    """Mark the tests that import torch."""
+    if isinstance(item, pytest.Function) and (
+        file_needs_torch(item.path) or function_needs_torch(item.path, item.originalname)
+    ):
+        item.add_marker("torch")
 
 
 @pytest.fixture(scope="session")

@@ -68,6 +68,7 @@ from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
 import aiohttp
+import msgspec
 import torch
 import transformers
 from rich.console import Console
@@ -92,7 +93,8 @@ from playpen import (
 )
 from playpen.instance import Experiment
 from playpen.moves import Play
-from playpen.players.transformers_engine.engine import Engine, Request
+from playpen.players.transformers_engine.engine import Engine
+from playpen.players.transformers_engine.request import Request
 from playpen.rollout import DEFAULT_CONCURRENCY
 from playpen.terminal.tables import plain_table
 
@@ -330,7 +332,7 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
 
         def noted(request: Request) -> Future[None]:
             # As many tasks as there are episodes: each plays one.
-            again = replace(request, chance=copy(request.chance))
+            again = msgspec.structs.replace(request, rng=copy(request.rng))
             talks.setdefault(asyncio.current_task(), []).append(again)
             return submit(request)
 
@@ -348,7 +350,10 @@ def ours(setting: Setting) -> tuple[Held, list[list[Request]]]:
 def raw(setting: Setting, talks: Sequence[Sequence[Request]]) -> tuple[Held, int]:
     """Give the engine the same requests; also how many of them are answered as before."""
     asked = [
-        [replace(r, chance=copy(r.chance), sampled=[], logprobs=[], done=Future()) for r in talk]
+        [
+            msgspec.structs.replace(r, rng=copy(r.rng), sampled=[], logprobs=[], done=Future())
+            for r in talk
+        ]
         for talk in talks
     ]
     with loaded(setting) as (_, engine), counted(engine.model) as shapes:

@@ -32,7 +32,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2]))
 from tests.smollm import fetch_smollm
 
 from playpen import get_game
-from playpen.players.transformers_engine import engine
+from playpen.players.transformers_engine.batch import Batch
 from playpen.referee import Referee
 from playpen.terminal.tables import plain_table
 from playpen.training import TrainConfig, read_config, train
@@ -79,7 +79,7 @@ class Clock:
 def clocked(clock: Clock) -> Iterator[None]:
     """Book the time of the engine, of the referee and of TRL's training step."""
     places: list[tuple[Any, str, str]] = [
-        (engine._Batch, "serve", "generation"),
+        (Batch, "serve", "generation"),
         (Referee, "advance", "game logic"),
         (grpo.DialogueGRPOTrainer, "training_step", "optimisation"),
         (grpo.DialogueGRPOTrainer, "_generate_and_score_completions", "rest"),
@@ -140,7 +140,7 @@ def generation(setting: Setting, folder: Path) -> tuple[list[float], list[float]
     def both(self: Any, inputs: list[Any]) -> Any:
         size = self._options.num_generations
         model = self.accelerator.unwrap_model(self.model).eval()
-        player = grpo.player_of(model, self._learner, self._sampling)
+        player = self._seating.learner_player(model, self._learner.tokenizer)
         for _ in range(ROUNDS):
             begin = time.perf_counter()
             batch = self._rollouts.play(player, len(inputs) // size, size)

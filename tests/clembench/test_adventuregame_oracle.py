@@ -109,15 +109,3 @@ def test_the_oracle_takes_over_from_others(replies: list[str], limited: bool) ->
 @pytest.mark.parametrize("text", ["", "hello", "Put the apple on the table.", "\x00" * 1000])
 def test_the_oracle_answers_any_message(text: str) -> None:
     assert adventurer(Conversation("adventurer", [Message("user", text)])) == "> done"
-
-
-def test_the_oracle_depends_on_the_conversation_alone() -> None:
-    item = foreign("plan")
-    episode = played([item])[0]
-    for turn in episode.turns("adventurer"):
-        assert adventurer(Conversation("adventurer", turn.messages)) == turn.reply.text
-
-
-def test_there_is_no_other_oracle() -> None:
-    with pytest.raises(LookupError, match="no oracle for the role 'narrator'"):
-        GAME.oracle("narrator")

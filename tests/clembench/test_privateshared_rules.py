@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 
-import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -568,13 +567,6 @@ def test_kappa_is_cohens(shared, said, both):
         assert kappa(probes) == 1
     else:
         assert kappa(probes) == pytest.approx((observed - chance) / (1 - chance))
-
-
-def test_metrics_survive_storing():
-    episode = finished(pair(), NO, NO, "ANSWER: teal", NO, NO, "large")
-    stored = msgspec.json.decode(msgspec.json.encode(episode), type=Episode)
-    assert GAME.metrics(stored) == GAME.metrics(episode)
-    assert replay(GAME, pair(), stored).divergences == []
 
 
 # --- any reply -----------------------------------------------------------------------------------

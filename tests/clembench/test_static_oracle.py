@@ -7,8 +7,8 @@ import pytest
 from playpen import play
 from playpen.conversation import Conversation, Message
 from playpen.game import Game
-from playpen.instance import SPLITS, Experiment, Instance
-from playpen.instance_sets import parse_instances, ready_instances
+from playpen.instance import Experiment, Instance
+from playpen.instance_sets import ready_instances
 from playpen.players.program import FunctionPlayer
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder
@@ -23,19 +23,6 @@ GAMES = pytest.mark.parametrize("game", ALL, ids=lambda game: game.name)
 def wins(game: Game, instances: list[Instance]) -> list[bool]:
     players = {"answerer": FunctionPlayer(game.oracle("answerer"))}
     return [episode.success for episode in play(game, players, instances)]
-
-
-@GAMES
-@pytest.mark.parametrize("split", SPLITS)
-def test_the_oracle_wins_every_ready_instance(game, split):
-    instances = ready_instances(game, split)
-    assert wins(game, instances) == [True] * len(instances)
-
-
-@GAMES
-def test_the_oracle_wins_whatever_is_generated(game):
-    instances = parse_instances(game.generate("train", seed=5, n=300), game)
-    assert wins(game, instances) == [True] * len(instances)
 
 
 def say(game: Game, text: str, *, seed: int = 0) -> str:

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gzip
-import json
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -28,7 +25,6 @@ from playpen import (
 )
 from playpen.instance import SPLITS, InstanceError
 from playpen.instance_sets import parse_instances, ready_instances
-from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
 from playpen.players.program import FunctionPlayer
 from playpen.replay import Replay, replay, replay_script
 from playpen.scoring import episode_scores
@@ -482,18 +478,6 @@ def test_any_replies_end_in_an_outcome_and_replay_identically(
     assert again.episode.outcome == episode.outcome
 
 
-@settings(deadline=None)
-@given(replies=st.lists(any_reply, min_size=6, max_size=6), prompts=st.sampled_from([{}, PROMPTS]))
-def test_the_guesser_learns_of_the_card_only_what_the_describer_says(
-    replies: list[str], prompts: dict[str, Any]
-) -> None:
-    secrets = ("canarytarget", "canaryone", "canarytwo", "canarythree")
-    item = card(secrets[0], secrets[1:], **prompts)
-    episode = played(item, *WRONG, *replies).episode
-    for message in seen(episode, GUESSER):
-        assert "canary" not in message
-
-
 def test_a_forbidden_word_never_reaches_the_guesser() -> None:
     episode = finished(card("canarytarget"), *WRONG, "CLUE: canarytargets")
     assert "canary" not in "".join(seen(episode, GUESSER))
@@ -571,14 +555,6 @@ def self_play(instances: Sequence[Instance]) -> list[Episode]:
     return play(GAME, players, instances)
 
 
-@pytest.mark.parametrize("split", SPLITS)
-def test_the_oracles_win_every_ready_instance_at_once(split: str) -> None:
-    instances = ready_instances(GAME, split)
-    episodes = self_play(instances)
-    assert len(episodes) == len(instances) > 100
-    assert {episode.main_score for episode in episodes} == {100}
-
-
 def test_the_oracles_play_the_mini_world_by_its_rules_and_mostly_win() -> None:
     instances = parse_instances(GAME.generate("train", level="mini", n=500), GAME)
     episodes = self_play(instances)
@@ -632,11 +608,6 @@ def test_the_oracles_win_on_words_and_prompts_they_do_not_know() -> None:
     instances += [card(i["target_word"], i["related_word"], **prompt) for i in instances]
     episodes = self_play(instances)
     assert [e.success for e in episodes[1:]] == [True] * (len(episodes) - 1)
-
-
-def test_there_is_no_oracle_for_another_role() -> None:
-    with pytest.raises(LookupError, match="critic"):
-        GAME.oracle("critic")
 
 
 # --- the pack's own words ------------------------------------------------------------------------
@@ -711,25 +682,8 @@ def test_levels() -> None:
     for split in SPLITS:
         # The mini world is made on demand.
         assert {i.experiment.name for i in ready_instances(GAME, split)} == set(BANDS)
-
-
-@pytest.mark.parametrize("level", [None, *GAME.levels()])
-@pytest.mark.parametrize("split", SPLITS)
-def test_the_same_arguments_make_the_same_instances(split: str, level: str | None) -> None:
-    first = GAME.generate(split, seed=5, level=level, n=20)
-    assert first == GAME.generate(split, seed=5, level=level, n=20)
-    assert first != GAME.generate(split, seed=6, level=level, n=20)
-    assert json.loads(json.dumps(first)) == first
-    assert [len(e["game_instances"]) for e in first["experiments"]] == [20] * (1 if level else 3)
-
-
-@pytest.mark.parametrize("level", GAME.levels())
-def test_instances_are_valid_and_numbered(level: str) -> None:
-    found = generated("test", level=level)
-    assert [i.id for i in found] == list(range(len(found)))
-    assert {i.experiment.name for i in found} == {level}
-    assert {i["max_turns"] for i in found} == {3}
-    assert len({i.hash for i in found}) == len(found)
+        assert {i["max_turns"] for i in ready_instances(GAME, split)} == {3}
+        assert len(ready_instances(GAME, split)) > 100
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -742,30 +696,6 @@ def test_no_target_repeats_in_a_pack_and_the_stem_fields_are_right(split: str) -
         assert item["related_word_stem"] == [stem(word) for word in item["related_word"]]
 
 
-def test_whatever_the_seed_no_target_is_in_two_splits() -> None:
-    targets = {
-        split: {i["target_word"] for seed in range(4) for i in generated(split, seed=seed, n=30)}
-        for split in SPLITS
-    }
-    assert all(len(found) > 30 for found in targets.values())
-    assert not targets["train"] & targets["validation"]
-    assert not targets["test"] & (targets["train"] | targets["validation"])
-
-
-def test_whatever_the_seed_no_mini_puzzle_is_in_two_splits() -> None:
-    puzzles = {
-        split: {
-            GAME.fingerprint(i)
-            for seed in range(4)
-            for i in generated(split, seed=seed, level="mini", n=500)
-        }
-        for split in SPLITS
-    }
-    assert all(len(found) > 500 for found in puzzles.values())
-    assert not puzzles["train"] & puzzles["validation"]
-    assert not puzzles["test"] & (puzzles["train"] | puzzles["validation"])
-
-
 def test_a_fingerprint_is_the_card_whatever_the_wording_and_order() -> None:
     one = card(related=["cold", "snow", "season"])
     other = card(related=["snow", "season", "cold"], rounds=5, **PROMPTS)
@@ -776,18 +706,12 @@ def test_a_fingerprint_is_the_card_whatever_the_wording_and_order() -> None:
 
 
 @pytest.mark.parametrize("split", SPLITS)
-def test_a_number_can_be_asked_for_up_to_what_there_is(split: str) -> None:
+def test_a_level_that_is_used_up_says_what_there_is(split: str) -> None:
     there_are = len(generated(split, level="high_en"))
-    assert len(generated(split, level="high_en", n=there_are)) == there_are
     with pytest.raises(InstanceError) as caught:
         GAME.generate(split, level="high_en", n=there_are + 1)
     for part in ("high_en", split, str(there_are), str(there_are + 1)):
         assert part in str(caught.value)
-
-
-def test_an_unknown_level_is_refused_with_the_known_ones() -> None:
-    with pytest.raises(InstanceError, match=r"'easy'.*high_en, medium_en, low_en, mini"):
-        GAME.generate("train", level="easy")
 
 
 @pytest.mark.parametrize(
@@ -812,59 +736,3 @@ def test_an_experiment_needs_a_sane_number_of_rounds(rounds: Any) -> None:
     document = {"experiments": [{"name": "x", "max_turns": rounds, "game_instances": []}]}
     with pytest.raises(InstanceError, match="'max_turns'"):
         parse_instances(document, GAME)
-
-
-# --- a recorded evaluation, read in place --------------------------------------------------------
-
-
-@pytest.fixture(scope="module")
-def recordings(parity: Path) -> list[Recording]:
-    return list(read_recordings(parity / "clem" / "taboo.jsonl.gz"))
-
-
-@pytest.fixture(scope="module")
-def recorded(parity: Path) -> list[dict[str, Any]]:
-    with gzip.open(parity / "clem" / "taboo.jsonl.gz", "rt", encoding="utf-8") as lines:
-        return [json.loads(line) for line in lines]
-
-
-def test_recorded_episodes_get_the_recorded_scores(
-    recordings: list[Recording], recorded: list[dict[str, Any]]
-) -> None:
-    assert len(recordings) == 12
-    for recording, raw in zip(recordings, recorded, strict=True):
-        result, differences = replay_recording(GAME, recording)
-        assert differences == []
-        old = raw["episode_scores"]
-        assert (result.aborted, result.success, result.lose) == tuple(
-            bool(old[flag]) for flag in ("Aborted", "Success", "Lose")
-        )
-        assert result.main_score == pytest.approx(old["Main Score"], abs=1e-6)
-        assert result.episode_scores == pytest.approx(old, abs=1e-6)
-        assert (result.incomplete, result.unused_responses, result.error) == (False, 0, None)
-
-
-def test_recorded_rounds_get_the_recorded_scores_and_messages(
-    recordings: list[Recording], recorded: list[dict[str, Any]]
-) -> None:
-    roles = {"Player 1": DESCRIBER, "Player 2": GUESSER}
-    for recording, raw in zip(recordings, recorded, strict=True):
-        script = [(roles[r.player], Reply(r.content)) for r in recording.responses]
-        episode = replay_script(GAME, instance_of(recording), script).episode
-        assert GAME.metrics(episode).rounds == raw["turn_scores"]
-        for player, role in roles.items():
-            sent = [
-                event["content"]
-                for events in raw["turns"]
-                for event in events
-                if event["type"] == "send message" and event["to"] == player
-            ]
-            if role == GUESSER and sent:
-                # This version of clemcore logged the guesser's prompt as a message of its own.
-                sent = [f"{sent[0]}\n\n{sent[1]}", *sent[2:]]
-            assert seen(episode, role) == sent
-
-
-def test_the_oracles_win_the_recorded_instances(recordings: list[Recording]) -> None:
-    episodes = self_play([instance_of(recording) for recording in recordings])
-    assert [episode.success for episode in episodes] == [True] * 12

@@ -6,14 +6,13 @@ See docs/rules/textmapworld.md, "Instances" and "Our own part".
 from __future__ import annotations
 
 import ast
-import random
 from typing import Any
 
 import pytest
 
-from playpen import Experiment, Instance, ready_instances, split_of
-from playpen.instance import SPLITS, InstanceError
-from playpen.instance_sets import Checker, parse_instances
+from playpen import Experiment, Instance, ready_instances
+from playpen.instance import SPLITS
+from playpen.instance_sets import Checker
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,
     TextMapWorldGraphReasoning,
@@ -121,26 +120,6 @@ def test_names_of_rooms():
     assert not any(a.lower() in b.lower() for a in names for b in names if a != b)
 
 
-@ALL
-@pytest.mark.parametrize("seed", range(3))
-def test_no_house_is_in_two_splits(game, seed):
-    marks = {}
-    for split in SPLITS:
-        items = parse_instances(game.generate(split, seed=seed), game)
-        marks[split] = {game.fingerprint(item) for item in items}
-        assert all(split_of(mark) == split for mark in marks[split])
-    assert len(marks["train"] | marks["validation"] | marks["test"]) == sum(
-        map(len, marks.values())
-    )
-
-
-@ALL
-def test_houses_of_a_level_are_different(game, ready):
-    for level in game.levels():
-        items = [i for i in ready[game.name]["train"] if i.experiment.name == level]
-        assert len({game.fingerprint(item) for item in items}) == len(items)
-
-
 def test_a_fingerprint_is_the_map_and_nothing_else(ready):
     item = ready[MAIN.name]["train"][0]
     turned = str(ast.literal_eval(item["Directions"])[::-1])
@@ -168,50 +147,6 @@ def test_a_fingerprint_is_the_map_and_nothing_else(ready):
 
 
 # --- arguments of the generator ------------------------------------------------------------------
-
-
-@ALL
-def test_the_same_seed_gives_the_same_instances(game):
-    state = random.getstate()
-    assert game.generate("train", seed=3) == game.generate("train", seed=3)
-    assert random.getstate() == state
-    for level in game.levels():
-        assert game.generate("train", seed=3, level=level, n=5) != game.generate(
-            "train", seed=4, level=level, n=5
-        )
-
-
-@ALL
-def test_a_level_alone_and_more_instances_do_not_change_the_first_ones(game):
-    def items(document):
-        return [
-            {k: v for k, v in item.items() if k != "game_id"}
-            for item in document["experiments"][0]["game_instances"]
-        ]
-
-    for experiment in game.generate("test", seed=5)["experiments"]:
-        alone = game.generate("test", seed=5, level=experiment["name"], n=25)
-        assert len(alone["experiments"]) == 1
-        assert items(alone)[:10] == items({"experiments": [experiment]})
-
-
-@ALL
-def test_a_thousand_instances_of_every_level(game):
-    for level in game.levels():
-        document = game.generate("validation", level=level, n=1000)
-        (experiment,) = document["experiments"]
-        assert len({str(item) for item in experiment["game_instances"]}) == 1000
-
-
-@ALL
-def test_unknown_names_are_refused(game):
-    level = game.levels()[0]
-    with pytest.raises(InstanceError, match="unknown split 'dev'"):
-        game.generate("dev")
-    with pytest.raises(InstanceError, match=f"{game.name} has no level '{level}x?'"):
-        game.generate("train", level=f"{level}x")
-    with pytest.raises(InstanceError, match="did you mean 'large_cycle'"):
-        MAIN.generate("train", level="large_cycles")
 
 
 # --- schema --------------------------------------------------------------------------------------

@@ -510,11 +510,3 @@ def test_rooms_are_not_named_before_they_are_entered(game):
         shown = "\n".join(prompts(result))
         entered = {"Barn", *(move["new"] for move in noted(result, "move"))}
         assert {room for room in ("Barn", "Hall", "Den", "Attic") if room in shown} == entered
-
-
-def test_roles_and_rules():
-    for game in GAMES:
-        assert game.role_names() == ("explorer",)
-        assert game.rules == "2.0"
-        with pytest.raises(LookupError):
-            game.oracle("describer")

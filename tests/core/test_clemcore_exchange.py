@@ -37,7 +37,7 @@ from playpen.episode import Episode, Failure
 from playpen.game import Game, Metrics
 from playpen.instance import Experiment, Instance, InstanceError
 from playpen.instance_sets import document_of
-from playpen.interop.clemcore.events import Turns
+from playpen.interop.clemcore.events import EpisodeEvents
 from playpen.interop.clemcore.exporting import export_run
 from playpen.interop.clemcore.importing import ImportedRun, import_results
 from playpen.interop.clemcore.layout import model_folder, safe_name
@@ -920,8 +920,8 @@ def test_events_are_what_each_player_saw() -> None:
     instance = Instance("relay", Experiment("e", {}), {"game_id": 1})
     episode, seen = drive(game, instance, {"a": ["aside", "said"], "b": []})
     (word,) = episode.draws()[0]
-    turns = Turns(game, episode, "now")
-    (events,) = turns.rounds
+    of_episode = EpisodeEvents(game, episode, "now")
+    (events,) = of_episode.rounds
     assert {event["timestamp"] for event in events} == {"now"}
     assert [(e["from"], e["to"], *e["action"].values()) for e in events] == [
         ("GM", "GM", "fact", {"n": [1, None]}),
@@ -935,7 +935,7 @@ def test_events_are_what_each_player_saw() -> None:
         ("GM", "Player 2", "send message", "told early\n\nnever asked about", "context"),
         ("GM", "GM", "outcome", msgspec.to_builtins(episode.outcome)),
     ]
-    assert (turns.requests, turns.violated) == ([2], [0])
+    assert (of_episode.requests, of_episode.violated) == ([2], [0])
     assert seen[-1].messages[-1] == Message("user", f"fourth {word}")
 
 
@@ -957,15 +957,15 @@ def chat_of(events: Iterable[Mapping[str, Any]], player: str) -> list[tuple[str,
 def test_the_exported_events_give_the_conversations(repeat: int) -> None:
     for game, instance in ((RelayGame(), relay(game_id=1)), (GuessingGame(), guesses())):
         _, _, episode = played(game, instance, repeat=repeat)
-        turns = Turns(game, episode, "")
-        events = [event for events in turns.rounds for event in events]
+        of_episode = EpisodeEvents(game, episode, "")
+        events = [event for events in of_episode.rounds for event in events]
         for number, role in enumerate(game.role_names(), 1):
             expected = [(m.role, m.content) for m in episode.conversation(role)]
             assert chat_of(events, f"Player {number}") == expected
-        assert sum(turns.requests) == len(episode.replies())
+        assert sum(of_episode.requests) == len(episode.replies())
         kinds = [event["action"]["type"] for event in events]
-        assert sum(turns.violated) == kinds.count("violation")
-        assert len(turns.rounds) == len(turns.requests) == len(turns.violated)
+        assert sum(of_episode.violated) == kinds.count("violation")
+        assert len(of_episode.rounds) == len(of_episode.requests) == len(of_episode.violated)
 
 
 def test_counts_are_lists_per_round() -> None:

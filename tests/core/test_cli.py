@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import importlib.metadata
 import io
 import json
 import os
@@ -29,6 +30,7 @@ from playpen.terminal.tables import score_table
 
 ORACLE = ("-p", "program:oracle")
 WRONG = ("-p", f"{HERE}:wrong")
+NEEDS_TRAINERS = pytest.mark.torch  # playpen-trainers is installed where torch is
 
 
 @pytest.fixture(autouse=True)
@@ -661,7 +663,8 @@ def test_list_shows_everything_with_its_distribution() -> None:
         assert title in everything
     assert ["taboo", "describer, guesser"] in [row[:2] for row in rows(good("list", "games"))]
     assert "program:" in [row[0] for row in rows(good("list", "players"))]
-    assert ["playpen-core", "0.1.0", "core"] in rows(good("list", "packs"))
+    version = importlib.metadata.version("playpen-core")
+    assert ["playpen-core", version, "core"] in rows(good("list", "packs"))
     assert "taboo" not in good("list", "players")
 
 
@@ -760,13 +763,13 @@ def completed(words: str) -> list[str]:
         ("playpen play tab", {"taboo"}),
         ("playpen play taboo -p prog", {"program:"}),
         ("playpen show tab", {"taboo"}),
-        ("playpen show trainer s", {"sft"}),
+        pytest.param("playpen show trainer s", {"sft"}, marks=NEEDS_TRAINERS),
         ("playpen show player prog", {"program:"}),
         ("playpen show reward outc", {"outcome"}),
         ("playpen list rec", {"recipes"}),
         ("playpen instances gen", {"generate"}),
         ("playpen instances generate tab", {"taboo"}),
-        ("playpen train s", {"sft"}),
+        pytest.param("playpen train s", {"sft"}, marks=NEEDS_TRAINERS),
         ("playpen play taboo --spl", {"--split"}),
         ("playpen play taboo --split v", {"validation"}),
     ],

@@ -110,6 +110,7 @@ def test_a_recording_of_training_instances_is_not() -> None:
     assert len(training(GamesTable(), ["run"]).demonstrations()) == 5
 
 
+@pytest.mark.torch  # playpen-trainers is installed where torch is
 def test_what_is_refused_is_refused_before_anything_is_loaded() -> None:
     good("instances", "hashes", "taboo", "--split", "train", "-o", "held.tsv")
     Path("train.toml").write_text('[learner]\nplayer = "hf:nobody"\n[games]\nnames = ["taboo"]\n')

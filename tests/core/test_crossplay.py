@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from tests.core.command_line import good, playpen, refused
-from tests.core.tiny_model import save_tiny_model
 
 from playpen.conversation import Conversation
 from playpen.crossplay import cast_of, cells, everybody, seatings
@@ -113,6 +112,8 @@ def test_what_failed_is_marked_and_told() -> None:
 
 
 def test_models_stay_loaded_from_pairing_to_pairing(monkeypatch: pytest.MonkeyPatch) -> None:
+    from tests.core.tiny_model import save_tiny_model
+
     from playpen.players.transformers_engine import engine
 
     loaded: list[object] = []

@@ -11,7 +11,6 @@ from typing import Any
 
 import pytest
 from tests.core.command_line import good, playpen, refused
-from tests.core.tiny_model import save_tiny_model
 
 from playpen.completeness import coverage_of, scan_lines
 from playpen.conversation import Conversation
@@ -173,6 +172,8 @@ def test_seen_unseen_and_static_games_are_scored_apart() -> None:
 
 
 def test_a_training_tells_which_games_were_seen() -> None:
+    from tests.core.tiny_model import save_tiny_model
+
     checkpoint = save_tiny_model(Path("trained/checkpoint-4"))
     config = {"learner": {"player": "hf:x"}, "games": {"names": ["taboo"]}}
     Path("trained/train.json").write_text(json.dumps({"trainer": "sft", "config": config}))

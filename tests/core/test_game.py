@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from tests.core.sample_games import (
     whole_number,
 )
 
+from playpen.conversation import Conversation
 from playpen.episode import Said
 from playpen.game import Game, Metrics, Role
 from playpen.instance import Instance
@@ -248,3 +250,62 @@ def test_the_defaults_of_a_game_say_what_is_missing() -> None:
         game.oracle("a")
     assert game.metrics(drive(GuessingGame(), guessing(), {"guesser": ["7"]})[0]) == Metrics()
     assert game.fingerprint(guessing()) == guessing().hash
+
+
+NEIGHBOURS = {
+    "generate.py": """
+def levels():
+    return ("easy", "hard")
+
+def generate(split, *, seed, level, n):
+    return {"experiments": [], "asked": [split, seed, level, n]}
+
+class Only:
+    def levels(self):
+        return ("only",)
+
+ONLY = Only()
+""",
+    "oracle.py": """
+def answer(conversation):
+    return "yes"
+""",
+}
+
+
+@pytest.fixture
+def with_neighbours(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Game:
+    """A game that names the modules beside it, which are not imported yet."""
+    package = tmp_path / f"neighbours_{tmp_path.name.replace('-', '_')}"
+    package.mkdir()
+    for name, text in NEIGHBOURS.items():
+        (package / name).write_text(text, encoding="utf-8")
+    monkeypatch.syspath_prepend(tmp_path)
+
+    class Named(Game):
+        name = "named"
+        roles = (Role("a"), Role("b"))
+        generator = f"{package.name}.generate"
+        oracles = {"a": f"{package.name}.oracle:answer"}
+
+    return Named()
+
+
+def test_generator_and_oracles_are_found_where_the_game_names_them(with_neighbours: Game) -> None:
+    package = str(with_neighbours.generator).partition(".")[0]
+    assert [name for name in sys.modules if name.startswith(package)] == []
+    assert with_neighbours.levels() == ("easy", "hard")
+    assert f"{package}.oracle" not in sys.modules
+    assert with_neighbours.generate("train")["asked"] == ["train", 0, None, None]
+    document = with_neighbours.generate("test", seed=3, level="easy", n=2)
+    assert document["asked"] == ["test", 3, "easy", 2]
+    assert with_neighbours.oracle("a")(Conversation("a", [])) == "yes"
+    with pytest.raises(LookupError, match="'named' has no oracle for the role 'b'"):
+        with_neighbours.oracle("b")
+
+
+def test_a_generator_may_be_an_object_in_a_module(with_neighbours: Game) -> None:
+    class Other(type(with_neighbours)):
+        generator = f"{with_neighbours.generator}:ONLY"
+
+    assert Other().levels() == ("only",)

@@ -41,7 +41,9 @@ from tests.core.tiny_model import (
 
 from playpen.player import Player, PlayerError, SpecError
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.players.transformers_engine.engine import Engine, Request, sample
+from playpen.players.transformers_engine.engine import Engine
+from playpen.players.transformers_engine.request import Request
+from playpen.players.transformers_engine.sampling import sample
 from playpen.plugins import make_player
 from playpen.rollout import play
 
@@ -56,7 +58,7 @@ def row(**settings) -> Request:
         "top_p": 1.0,
         "top_k": 0,
         "batch_size": 9,
-        "chance": random.Random(0),
+        "rng": random.Random(0),
     }
     return Request(**(defaults | settings))
 
@@ -290,8 +292,8 @@ def test_each_row_of_a_batch_keeps_its_own_settings(hf):
 def test_sampling_follows_the_probabilities():
     logits = torch.tensor([3.0, 2.0, 1.0, -1.0, 2.5])
     number, temperature = 20_000, 1.7
-    chance = random.Random(7)
-    rows = [row(temperature=temperature, chance=chance) for _ in range(number)]
+    rng = random.Random(7)
+    rows = [row(temperature=temperature, rng=rng) for _ in range(number)]
     tokens, _ = sample(logits.repeat(number, 1), rows)
     counts = Counter(tokens)
     for token, probability in enumerate(torch.softmax(logits / temperature, -1).tolist()):
@@ -310,7 +312,7 @@ def test_sampling_follows_the_probabilities():
 )
 def test_cuts_leave_the_most_probable_tokens_and_their_true_logprobs(cut, kept):
     logits = torch.tensor([3.0, 2.0, 1.0, -1.0, 2.5])
-    rows = [row(chance=random.Random(i), **cut) for i in range(2_000)]
+    rows = [row(rng=random.Random(i), **cut) for i in range(2_000)]
     tokens, logprobs = sample(logits.repeat(len(rows), 1), rows)
     assert set(tokens) == kept
     expected = torch.log_softmax(logits, -1)

@@ -157,6 +157,24 @@ def test_ready_instances_know_their_split_and_are_always_the_same() -> None:
         ready_instances(GuessingGame(), "training")
 
 
+@pytest.mark.parametrize("stand_alone", [False, True])
+def test_the_ready_instances_of_a_level_are_those_of_the_split(stand_alone: bool) -> None:
+    asked: list[str | None] = []
+
+    class Asked(GuessingGame):
+        levels_stand_alone = stand_alone
+
+        def generate(self, split: str, *, level: str | None = None, **more: Any) -> dict[str, Any]:
+            asked.append(level)
+            return super().generate(split, level=level, **more)
+
+    everything = ready_instances(Asked(), "train")
+    of_level = ready_instances(Asked(), "train", "large")
+    assert of_level == [i for i in everything if i.experiment.name == "large"] != []
+    assert ready_instances(Asked(), "train", "huge") == []
+    assert asked == [None, *(["large"] if stand_alone else [None, None])]
+
+
 # --- validation ----------------------------------------------------------------------------------
 
 

@@ -406,7 +406,7 @@ def test_waits_grow_and_are_drawn(server: FaultServer, monkeypatch: pytest.Monke
     clock = Clock(monkeypatch, endpoint)
     server.scripted += ["500"] * 12
     player = make_player(server.spec(retry_delay=1, max_retries=12))
-    monkeypatch.setattr(player._endpoint, "_random", random.Random(7))  # type: ignore[attr-defined]
+    monkeypatch.setattr(player._endpoint, "_rng", random.Random(7))  # type: ignore[attr-defined]
     asyncio.run(player.reply(conversation()))  # type: ignore[arg-type]
     longest = [min(2.0**number, 60) for number in range(12)]
     assert len(clock.waits) == 12

@@ -613,3 +613,52 @@ def test_a_game_that_never_asks_is_ended() -> None:
     (episode,) = play(game, FunctionPlayer(lambda c: "x"), [instance_of(game)])
     assert episode.failure is not None
     assert "without asking anybody" in episode.failure.message
+
+
+# --- jobs once more ------------------------------------------------------------------------------
+
+
+def _identity(episode: Episode) -> dict[str, Any]:
+    """All that a blank record says of itself, but how often it was tried."""
+    names = ("game", "instance", "players", "seed", "repeat", "rules", "experiment", "instance_id")
+    return {name: getattr(episode, name) for name in (*names, "split")}
+
+
+def _relay_job(player: Player) -> Job:
+    instances = [relay()] * 3
+    players = {"giver": player, "finder": player}
+    jobs = make_jobs(RelayGame(), instances, players, dict.fromkeys(players, "x"), seed=5)
+    return list(jobs)[2]
+
+
+def test_a_forked_job_plays_on_from_a_reply_under_the_same_identity() -> None:
+    job = _relay_job(FunctionPlayer(babble))
+    run([job])
+    said = job.episode.replies()
+    forked = job.forked(1, 77)
+    assert (forked.episode.events, forked.episode.outcome, forked.episode.attempts) == ([], None, 1)
+    assert _identity(forked.episode) == _identity(job.episode)
+    assert forked.episode.repeat == 2
+    assert forked.players is job.players
+    run([forked])
+    assert forked.episode.failure is None
+    assert forked.episode.replies()[:1] == said[:1]
+    again = forked.forked(2, 78)
+    assert again.start is not None
+    assert (again.start.recorded, again.start.turn) == (forked.episode, 2)
+
+
+def test_a_retried_job_is_the_same_one_an_attempt_later() -> None:
+    job = _relay_job(FunctionPlayer(babble))
+    run([job])
+    broken = FunctionPlayer(_fails_at_once)
+    failing = job.forked(1, 77)
+    failing.players = {"giver": broken, "finder": broken}
+    run([failing])
+    assert failing.episode.failure is not None
+    retried = failing.retried()
+    assert _identity(retried.episode) == _identity(failing.episode) == _identity(job.episode)
+    assert (retried.episode.events, retried.episode.failure) == ([], None)
+    assert (retried.start, retried.players) == (failing.start, failing.players)
+    assert retried.episode.attempts == 2
+    assert retried.retried().episode.attempts == 3

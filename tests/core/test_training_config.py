@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
@@ -475,6 +476,7 @@ def test_a_wrong_option_is_found_before_anything_is_written(write: Write, tmp_pa
     assert not (tmp_path / "out").exists()
 
 
+@pytest.mark.torch  # hf: players are checked
 def test_training_records_the_resolved_configuration_and_tells_the_observers(
     write: Write, tmp_path: Path
 ) -> None:
@@ -502,6 +504,46 @@ def test_training_records_the_resolved_configuration_and_tells_the_observers(
     assert logged == [(0, {"demonstrations": 6, "steps": 3})]
 
 
+def test_trainer_run_and_instances_are_made_once(
+    write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Before anything is trained they are checked, and then they are trained with."""
+    made: Counter[str] = Counter()
+
+    def counted(owner: type, method: str, label: Callable[..., str]) -> None:
+        original = getattr(owner, method)
+
+        def counting(*args: Any, **named: Any) -> Any:
+            made[label(*args, **named)] += 1
+            return original(*args, **named)
+
+        monkeypatch.setattr(owner, method, counting)
+
+    counted(SampleTrainer, "__init__", lambda *_, **__: "trainer")
+    counted(TrainingRun, "__init__", lambda *_, **__: "run")
+    counted(GuessingGame, "generate", lambda game, split, **named: f"{split} {named['level']}")
+    tables = "levels = ['small', 'large']\nper_level = 2\n[eval]\nevery = 1\nepisodes = 2\n"
+    train("sample", read_config(write(LEARNER + GAMES + tables)), tmp_path / "out")
+    assert made == {
+        "trainer": 1,
+        "run": 1,
+        "train small": 1,
+        "train large": 1,
+        "validation small": 1,
+        "validation large": 1,
+    }
+
+
+def test_whoever_asks_for_instances_may_change_the_lists(write: Write, tmp_path: Path) -> None:
+    run = training(write, tmp_path, eval="every = 1")
+    for ask in (run.instances, run.validation_instances):
+        before = ask()
+        assert before["guessing"]
+        before.pop("guessing").clear()
+        assert ask()["guessing"]
+
+
+@pytest.mark.torch  # hf: players are checked
 def test_a_stored_configuration_runs_again_and_is_the_same(write: Write, tmp_path: Path) -> None:
     train("sample", config_with(write, "steps = 3\n"), tmp_path / "first")
     stored = tmp_path / "first" / "train.json"
@@ -516,6 +558,7 @@ def test_another_json_file_is_not_taken_for_a_stored_configuration(tmp_path: Pat
         read_config(path)
 
 
+@pytest.mark.torch  # playpen-trainers is installed where torch is
 def test_one_file_serves_several_trainers(write: Write) -> None:
     more = "steps = 3\n[trainer.sample]\nsteps = 4\n[trainer.sft]\nno_option_of_sample = 1\n"
     config = config_with(write, more)

@@ -188,6 +188,7 @@ def test_the_command_prints_a_table_that_fits_and_writes_nothing(folder: Path) -
     assert [path.name for path in folder.iterdir()] == ["train.toml"]
 
 
+@pytest.mark.torch  # hf: players are checked
 def test_a_model_of_the_hub_is_not_fetched(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("HF_HOME", str(tmp_path / "nothing"))
 

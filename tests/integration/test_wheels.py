@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sysconfig
+import tomllib
 import zipfile
 from pathlib import Path
 
@@ -45,8 +46,9 @@ def test_a_wheel_holds_its_package_and_nothing_else(wheels: dict[str, Path], nam
     }
     assert f"{package}/py.typed" in expected
     assert expected <= files
+    version = tomllib.loads((ROOT / name / "pyproject.toml").read_text())["project"]["version"]
     assert {file.split("/")[0] for file in files - expected} == {
-        f"{name.replace('-', '_')}-0.1.0.dist-info"
+        f"{name.replace('-', '_')}-{version}.dist-info"
     }
     assert any(file.endswith("licenses/LICENSE") for file in files)
 

@@ -31,10 +31,11 @@ from playpen.training import (
     TrainingRun,
 )
 from playpen_trainers.advantages import RunningBaselines
+from playpen_trainers.arguments import adapter
 from playpen_trainers.collapse import CollapseWatch
 from playpen_trainers.grpo import GRPO, DialogueGRPOTrainer, GRPOOptions
 from playpen_trainers.learner import check_learner, load_learner
-from playpen_trainers.optimisation import adapter
+from playpen_trainers.seats import Seating
 from playpen_trainers.tiny import make_tiny_model
 
 WARM, COLD = ("red", "orange", "yellow", "pink"), ("blue", "green", "grey", "violet")
@@ -213,11 +214,13 @@ def bare_trainer(
         output,
     )
     learner = load_learner(*check_learner(run.learner), options.dtype)
+    seating = Seating(run)
     trainer = DialogueGRPOTrainer(
         rollouts=rollouts,
+        seating=seating,
         learner=learner,
         options=options,
-        run=run,
+        discount=run.config.reward.discount,
         running=RunningBaselines(),
         watch=CollapseWatch(),
         model=learner.model,

@@ -14,20 +14,20 @@ from playpen import Instance, get_game
 from playpen.instance import split_of
 from playpen.instance_sets import ready_instances
 from playpen.training import GamesTable, LearnerTable, RolloutTable, TrainConfig, TrainingRun
-from playpen_trainers.curriculum import Situation, Situations
+from playpen_trainers.curriculum import Curriculum, Situation
 
 LEVELS = ["letter_grids", "number_grids", "random_grids", "mini"]
 
 
-def situations(
+def curriculum_of(
     *names: str, levels: list[str] | None = None, seed: int = 0, total: int = 2000, **games: Any
-) -> Situations:
+) -> Curriculum:
     config = TrainConfig(
         learner=LearnerTable(player="hf:nobody"),
         games=GamesTable(names=list(names), levels=levels, **games),
         rollout=RolloutTable(seed=seed),
     )
-    return Situations(TrainingRun("grpo", config, Path("nowhere")), total)
+    return Curriculum(TrainingRun("grpo", config, Path("nowhere")), total)
 
 
 def levels_of(taken: list[Situation]) -> Counter[str]:
@@ -40,7 +40,7 @@ def hashes(taken: list[Situation]) -> list[str]:
 
 def test_every_game_gets_the_same_number_of_groups():
     """However many instances it has."""
-    supply = situations("taboo", "referencegame", "wordle", levels=None)
+    supply = curriculum_of("taboo", "referencegame", "wordle", levels=None)
     taken = supply.take(300)
     assert Counter(s.game.name for s in taken) == dict.fromkeys(
         ("taboo", "referencegame", "wordle"), 100
@@ -50,7 +50,7 @@ def test_every_game_gets_the_same_number_of_groups():
 
 
 def test_a_deck_is_shuffled_and_none_of_it_gets_lost():
-    supply = situations("taboo", levels=["mini"], per_level=12)
+    supply = curriculum_of("taboo", levels=["mini"], per_level=12)
     rounds = [hashes(supply.take(12)) for _ in range(4)]
     assert all(len(set(cards)) == 12 for cards in rounds)
     assert len({frozenset(cards) for cards in rounds}) == 1
@@ -58,7 +58,7 @@ def test_a_deck_is_shuffled_and_none_of_it_gets_lost():
 
 
 def test_each_level_has_a_deck_of_its_own():
-    supply = situations("referencegame", levels=LEVELS[:2], per_level=6)
+    supply = curriculum_of("referencegame", levels=LEVELS[:2], per_level=6)
     by_level: dict[str, list[str]] = {}
     for situation in supply.take(200):
         by_level.setdefault(situation.instance.experiment.name, []).append(situation.instance.hash)
@@ -74,7 +74,7 @@ def test_each_level_has_a_deck_of_its_own():
 )
 def test_fresh_instances_are_new_and_never_held_out(name: str, level: str, least: int):
     game = get_game(name)
-    supply = situations(name, levels=[level], per_level=20, fresh=True)
+    supply = curriculum_of(name, levels=[level], per_level=20, fresh=True)
 
     def fingerprints(instances: list[Instance]) -> set[str]:
         return {game.fingerprint(instance) for instance in instances}
@@ -89,12 +89,12 @@ def test_fresh_instances_are_new_and_never_held_out(name: str, level: str, least
 
 
 def test_without_fresh_ones_the_same_come_again():
-    supply = situations("taboo", levels=["mini"], per_level=5)
+    supply = curriculum_of("taboo", levels=["mini"], per_level=5)
     assert len(set(hashes(supply.take(50)))) == 5
 
 
 def test_levels_come_in_proportion_to_their_instances():
-    supply = situations("taboo")
+    supply = curriculum_of("taboo")
     game = get_game("taboo")
     known = Counter(i.experiment.name for i in ready_instances(game, "train"))
     seen = levels_of(supply.take(2000))
@@ -104,7 +104,7 @@ def test_levels_come_in_proportion_to_their_instances():
 
 
 def test_the_curriculum_of_levels_lets_in_one_after_the_other():
-    supply = situations("referencegame", levels=LEVELS, per_level=5, curriculum="levels")
+    supply = curriculum_of("referencegame", levels=LEVELS, per_level=5, curriculum="levels")
     for quarter in range(4):
         seen = levels_of(supply.take(500))
         assert list(seen) and set(seen) == set(LEVELS[: quarter + 1])
@@ -114,7 +114,7 @@ def test_the_curriculum_of_levels_lets_in_one_after_the_other():
 
 
 def test_the_curriculum_by_success_prefers_what_is_won_half_of_the_time():
-    supply = situations("referencegame", levels=LEVELS, per_level=5, curriculum="success")
+    supply = curriculum_of("referencegame", levels=LEVELS, per_level=5, curriculum="success")
     rates = dict(zip(LEVELS, (1.0, 0.5, 0.0, 0.9), strict=True))
     for situation in supply.take(2000):
         supply.learn(situation, rates[situation.instance.experiment.name])
@@ -130,7 +130,7 @@ def test_the_curriculum_by_success_prefers_what_is_won_half_of_the_time():
 @pytest.mark.parametrize("curriculum", ["uniform", "levels", "success"])
 def test_the_same_seed_gives_the_same_order(curriculum: str):
     def order(seed: int) -> list[str]:
-        supply = situations("referencegame", "taboo", seed=seed, total=80, curriculum=curriculum)
+        supply = curriculum_of("referencegame", "taboo", seed=seed, total=80, curriculum=curriculum)
         return hashes(supply.take(80))
 
     assert order(3) == order(3)
@@ -139,13 +139,13 @@ def test_the_same_seed_gives_the_same_order(curriculum: str):
 
 @pytest.mark.parametrize("fresh", [False, True])
 def test_what_was_kept_is_continued_exactly(fresh: bool):
-    def make() -> Situations:
-        return situations(
+    def make() -> Curriculum:
+        return curriculum_of(
             "referencegame", levels=["letter_grids", "mini"], per_level=4, curriculum="success",
             fresh=fresh,
         )  # fmt: skip
 
-    def play(supply: Situations, count: int) -> list[str]:
+    def play(supply: Curriculum, count: int) -> list[str]:
         played = []
         for _ in range(count):
             [situation] = supply.take(1)

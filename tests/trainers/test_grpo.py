@@ -42,6 +42,7 @@ from playpen.training import (
     train,
 )
 from playpen_trainers import grpo as grpo_module
+from playpen_trainers import seats as seats_module
 from playpen_trainers.collapse import CollapseWarning, CollapseWatch, repeated
 from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer
@@ -291,20 +292,19 @@ class Falsified(HuggingFacePlayer):
         return msgspec.structs.replace(reply, tokens=tokens)
 
 
-def falsified(model: Any, learner: Any, options: HuggingFaceOptions) -> HuggingFacePlayer:
-    return Falsified.over(model, learner.tokenizer, options)
+class Hotter(HuggingFacePlayer):
+    """A player that samples at another temperature than it is told to."""
+
+    @classmethod
+    def over(cls, model: Any, tokenizer: Any, options: HuggingFaceOptions) -> HuggingFacePlayer:
+        return super().over(model, tokenizer, msgspec.structs.replace(options, temperature=4.0))
 
 
-def hotter(model: Any, learner: Any, options: HuggingFaceOptions) -> HuggingFacePlayer:
-    wrong = msgspec.structs.replace(options, temperature=4.0)
-    return HuggingFacePlayer.over(model, learner.tokenizer, wrong)
-
-
-@pytest.mark.parametrize("sampler", [falsified, hotter])
+@pytest.mark.parametrize("sampler", [Falsified, Hotter])
 def test_a_sampler_with_another_policy_is_noticed(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sampler: Any
 ) -> None:
-    monkeypatch.setattr(grpo_module, "player_of", sampler)
+    monkeypatch.setattr(seats_module, "HuggingFacePlayer", sampler)
     with pytest.warns(UserWarning, match="sampler and trainer differ by") as caught:
         train("grpo", config(base, max_steps=1), tmp_path / "out")
     [text] = [str(w.message) for w in caught if "sampler and trainer" in str(w.message)]
@@ -312,7 +312,7 @@ def test_a_sampler_with_another_policy_is_noticed(
     assert "check data types, adapter and temperature" in text
     [line] = steps_of(tmp_path / "out")
     assert f"by {line['sampler_gap/mean']:.3f} in" in text
-    if sampler is falsified:
+    if sampler is Falsified:
         assert line["sampler_gap/mean"] == pytest.approx(0.5, abs=1e-3)
 
 
@@ -322,7 +322,7 @@ def test_how_large_a_gap_warns_is_an_option(
     monkeypatch: pytest.MonkeyPatch,
     recwarn: pytest.WarningsRecorder,
 ) -> None:
-    monkeypatch.setattr(grpo_module, "player_of", falsified)
+    monkeypatch.setattr(seats_module, "HuggingFacePlayer", Falsified)
     train("grpo", config(base, max_steps=1, gap_threshold=0.6), tmp_path / "out")
     assert not [w for w in recwarn if "sampler and trainer differ" in str(w.message)]
 

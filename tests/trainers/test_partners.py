@@ -15,14 +15,13 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from playpen import get_game
 from playpen.instance_sets import ready_instances
-from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TeacherTable, TrainConfig, TrainingRun, train
-from playpen_trainers import grpo, optimisation, partners
-from playpen_trainers.curriculum import Situation, Situations
+from playpen_trainers import checkpointing, grpo, partners
+from playpen_trainers.curriculum import Curriculum, Situation
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.online import OnlineRollouts
 from playpen_trainers.partners import Partners
-from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.seats import LEARNER, Seating
 
 ROLES = ["wisher", "painter"]
 
@@ -43,11 +42,11 @@ class Guests:
     def __init__(self) -> None:
         self.present: set[str] = set()
 
-    def guest(self, spec: str) -> str:
+    def player(self, spec: str) -> str:
         self.present.add(spec)
         return spec
 
-    def dismiss(self, spec: str) -> None:
+    def release(self, spec: str) -> None:
         self.present.discard(spec)
 
 
@@ -162,7 +161,7 @@ def test_files_go_only_when_no_checkpoint_can_need_them(
         guests = Guests()
         made = pool(tmp_path, guests, snapshot_every=every, snapshots=kept, partner_share=1.0)
         made._trainer = object()  # type: ignore[assignment]
-        last = optimisation.last_checkpoint(folder)
+        last = checkpointing.last_checkpoint(folder)
         if last is None:
             return made, guests, 0
         made.restore(json.loads((last / "playpen.json").read_text())["partners"])
@@ -183,10 +182,10 @@ def test_files_go_only_when_no_checkpoint_can_need_them(
                 found, guests, step = start()  # died while the checkpoint was written
                 deaths += 1
                 continue
-            optimisation._Keeper([found], limit).on_save(arguments, state, control)
+            checkpointing._Keeper([found], limit).on_save(arguments, state, control)
         newest = list(range(every, step + 1, every))[-kept:]
         assert found.state()["snapshots"] == newest
-        needed = {n for state in optimisation.kept_checkpoint_states(tmp_path)
+        needed = {n for state in checkpointing.kept_checkpoint_states(tmp_path)
                   for n in state["partners"]["snapshots"]}  # fmt: skip
         assert needed | set(newest) <= on_disk(tmp_path)
         assert len(guests.present) <= kept  # who is gone is let go of
@@ -227,15 +226,13 @@ def test_a_partners_part_is_not_trained(base: Path, tmp_path: Path):
     seating = Seating(run)
     rollouts = OnlineRollouts(
         seating,
-        Situations(run, 12),
+        Curriculum(run, 12),
         Partners(run, learner, seating),
         run.rewards(),
         seed=0,
         fault="share",
     )
-    player = player_of(
-        learner.model.eval(), learner, HuggingFaceOptions(temperature=1.0, max_new_tokens=4)
-    )
+    player = seating.learner_player(learner.model.eval(), learner.tokenizer)
     batch = rollouts.play(player, 12, 2)
     seating.close()
     seats = Counter(tuple(sorted(e.players.values())) for e in batch.episodes)

@@ -20,7 +20,7 @@ from transformers import TrainerControl, TrainerState, TrainingArguments
 
 from playpen import get_game, make_player, play
 from playpen.instance_sets import parse_instances
-from playpen_trainers import optimisation
+from playpen_trainers import checkpointing
 from playpen_trainers.demo import mini_instances, vocabulary
 from playpen_trainers.tiny import make_tiny_model
 
@@ -314,7 +314,7 @@ def test_killed_while_the_end_is_saved(models: Path, tmp_path: Path):
 def test_there_is_a_complete_checkpoint_at_every_moment(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
-    keeper = optimisation._Keeper([], limit=1)
+    keeper = checkpointing._Keeper([], limit=1)
     folder = tmp_path / "checkpoints"
     arguments = TrainingArguments(output_dir=str(folder), use_cpu=True)
     removed: list[str] = []
@@ -322,16 +322,16 @@ def test_there_is_a_complete_checkpoint_at_every_moment(
 
     def watched(path: Path) -> None:
         removed.append(path.name)
-        assert optimisation._complete_checkpoints(folder)
-        assert path not in optimisation._complete_checkpoints(folder).values()
+        assert checkpointing._complete_checkpoints(folder)
+        assert path not in checkpointing._complete_checkpoints(folder).values()
         original(path)
 
-    monkeypatch.setattr(optimisation.shutil, "rmtree", watched)
+    monkeypatch.setattr(checkpointing.shutil, "rmtree", watched)
     for step in (9, 10, 11):
         (folder / f"checkpoint-{step}").mkdir(parents=True)
         keeper.on_save(arguments, TrainerState(global_step=step), TrainerControl())
     assert removed == ["checkpoint-9", "checkpoint-10"]
-    assert optimisation.last_checkpoint(folder) == folder / "checkpoint-11"
+    assert checkpointing.last_checkpoint(folder) == folder / "checkpoint-11"
 
 
 def test_all_that_is_saved_is_a_player_without_pickles(models: Path, tmp_path: Path):

@@ -44,7 +44,7 @@ from playpen_trainers import rft as rft_module
 from playpen_trainers.data import IGNORED
 from playpen_trainers.online import OnlineRollouts, RoleSample
 from playpen_trainers.rft import Kept, RFTOptions, best_parts
-from playpen_trainers.seats import LEARNER
+from playpen_trainers.seats import LEARNER, Seating
 from playpen_trainers.validation import Validation
 
 # The test of learning, fixed before it was run.  Seed 0 was used to find the settings.
@@ -266,7 +266,7 @@ def test_training_goes_on_from_the_last_iteration_or_from_the_start(
 ):
     before: list[str] = []
     played: list[str] = []
-    tune, play = rft_module.fine_tune, rft_module.player_of
+    tune, play = rft_module.fine_tune, Seating.learner_player
 
     def hash_of(model: Any, name: str) -> str:
         model.save_pretrained(tmp_path / name)
@@ -276,12 +276,12 @@ def test_training_goes_on_from_the_last_iteration_or_from_the_start(
         before.append(hash_of(learner.model, f"before-{len(before)}"))
         return tune(rows, learner, *others)
 
-    def spy_play(model, *others):
+    def spy_play(seating, model, *others):
         played.append(hash_of(model, f"played-{len(played)}"))
-        return play(model, *others)
+        return play(seating, model, *others)
 
     monkeypatch.setattr(rft_module, "fine_tune", spy_tune)
-    monkeypatch.setattr(rft_module, "player_of", spy_play)
+    monkeypatch.setattr(Seating, "learner_player", spy_play)
     output = tmp_path / "out"
     train("rft", config(base, trainer={"from_start": from_start}), output)
     start, first = weights_hash(base), hashes(output)[0]

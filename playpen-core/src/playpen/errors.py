@@ -1,4 +1,4 @@
-"""The base of all errors that are the user's to mend."""
+"""The base of all errors that the user can correct."""
 
 from __future__ import annotations
 

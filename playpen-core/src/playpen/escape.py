@@ -7,7 +7,7 @@ import re
 _ACTIVE = re.compile(
     "[\x00-\x08\x0b-\x1f\x7f-\x9f"  # control characters but tab and line feed: escape sequences
     "\u061c\u200e\u200f\u2028-\u202e\u2066-\u2069"  # what turns the direction of writing
-    "\ud800-\udfff]"  # halves of characters, which no terminal can be sent
+    "\ud800-\udfff]"  # lone surrogates, which no terminal can be sent
 )
 _ACTIVE_OR_BREAK = re.compile(f"{_ACTIVE.pattern}|[\t\n]")
 

@@ -31,7 +31,7 @@ class Reason(msgspec.Struct, frozen=True):
 
 
 def reason_of(episode: Episode) -> tuple[Literal["abort", "lose"], str | None, str] | None:
-    """How an episode ended, who is to blame, the broken rule; `None` if it was won or failed."""
+    """How an episode ended, the role at fault, the broken rule; `None` if it was won or failed."""
     match episode.outcome:
         case Abort(code, _, fault):
             return "abort", fault, code
@@ -48,8 +48,8 @@ def reasons(episodes: Iterable[Episode]) -> list[Reason]:
     """
     counts: Counter[tuple[str, Literal["abort", "lose"], str | None, str]] = Counter()
     for episode in episodes:
-        found = reason_of(episode)
-        if found is not None:
-            counts[episode.game, *found] += 1
+        reason = reason_of(episode)
+        if reason is not None:
+            counts[episode.game, *reason] += 1
     counted = [Reason(*key, count) for key, count in counts.items()]
     return sorted(counted, key=lambda r: (r.game, -r.episodes, r.ending, r.role or "", r.code))

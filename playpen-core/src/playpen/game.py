@@ -6,6 +6,7 @@ so an episode is a pure function of (game, instance, replies).
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, cast
@@ -45,17 +46,42 @@ class Program(Protocol):
         ...
 
 
+class Generator(Protocol):
+    """What makes the instances of a game: usually a module with these two functions."""
+
+    def generate(
+        self, split: str, *, seed: int, level: str | None, n: int | None
+    ) -> dict[str, Any]:
+        """Make instances; see `Game.generate`."""
+        ...
+
+    def levels(self) -> tuple[str, ...]:
+        """Names of the levels; see `Game.levels`."""
+        ...
+
+
 class Game:
     """Base class of all games.
 
     A subclass sets `name` and `roles` and writes `play`.  A game of a pack lives in a package of
-    its own, with `schema.json`, `prompts/<language>/*.md` and `generate.py` beside `game.py`.
+    its own, with `schema.json`, `prompts/<language>/*.md`, `generate.py` and `oracle.py` beside
+    `game.py`.  It names the latter two in `generator` and `oracles`, or overrides `generate`,
+    `levels` and `oracle`.
     """
 
     name: ClassVar[str]
     roles: ClassVar[tuple[Role, ...]]
     rules: ClassVar[str] = "1.0"
     """Version of the rules; recorded in every run."""
+    generator: ClassVar[str | None] = None
+    """Import path of the `Generator`: ``"package.module"``, or ``"package.module:name"`` for an
+    object in a module.  It is imported when `generate` or `levels` is called."""
+    oracles: ClassVar[Mapping[str, str]] = {}
+    """Role to the import path of its `Program`, ``"package.module:function"``.  It is imported
+    when `oracle` is called."""
+    levels_stand_alone: ClassVar[bool] = False
+    """Whether `generate` makes a level alone exactly as it makes it among all.  Then the ready
+    instances of one level are made without those of the others."""
     score_range: ClassVar[tuple[float, float]] = (0, 100)
     """The smallest and the largest main score."""
     oracle_wins: ClassVar[float] = 1.0
@@ -88,21 +114,45 @@ class Game:
     ) -> dict[str, Any]:
         """Make instances in the clembench form ``{"experiments": [...]}``.
 
+        The default asks the `generator`.
+
         Args:
             split: only puzzles that belong to this split are made (see `split_of`).
             seed: the same arguments always give the same instances.
             level: name of one experiment (difficulty level); all regular ones if `None`.
             n: instances per experiment; the game's own number if `None`.
+
+        Raises:
+            NotImplementedError: there is no generator.
+            InstanceError: unknown split or level, or there are fewer than `n` instances.
         """
-        raise NotImplementedError(f"the game {self.name!r} has no instance generator")
+        if self.generator is None:
+            raise NotImplementedError(f"the game {self.name!r} has no instance generator")
+        generator: Generator = _imported(self.generator)
+        return generator.generate(split, seed=seed, level=level, n=n)
 
     def levels(self) -> tuple[str, ...]:
-        """Names of the experiments that `generate` can make, the regular ones first."""
-        return ()
+        """Names of the experiments that `generate` can make, the regular ones first.
+
+        The default asks the `generator`; without one there are none.
+        """
+        if self.generator is None:
+            return ()
+        generator: Generator = _imported(self.generator)
+        return generator.levels()
 
     def oracle(self, role: str) -> Program:
-        """A program that plays `role` perfectly, or decently where that cannot be computed."""
-        raise LookupError(f"the game {self.name!r} has no oracle for the role {role!r}")
+        """A program that plays `role` perfectly, or decently where that cannot be computed.
+
+        The default takes it from `oracles`.
+
+        Raises:
+            LookupError: there is none for the role.
+        """
+        if role not in self.oracles:
+            raise LookupError(f"the game {self.name!r} has no oracle for the role {role!r}")
+        program: Program = _imported(self.oracles[role])
+        return program
 
     # -- resources of the game's package ------------------------------------------------------
 
@@ -161,3 +211,15 @@ class Game:
     def role_names(cls) -> tuple[str, ...]:
         """The names of the roles, in order."""
         return tuple(role.name for role in cls.roles)
+
+
+def _imported(path: str) -> Any:
+    """The module of an import path, or the object that is named in it after a colon.
+
+    Raises:
+        ImportError: there is no such module.
+        AttributeError: the module has no such object.
+    """
+    module_name, _, name = path.partition(":")
+    module = importlib.import_module(module_name)
+    return getattr(module, name) if name else module

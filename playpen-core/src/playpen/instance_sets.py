@@ -125,18 +125,28 @@ def ready_instances(game: Game, split: str, level: str | None = None) -> list[In
     """The instances that a game's pack provides for a split (made from a fixed seed).
 
     Args:
-        game: whose instances.
-        split: one of `SPLITS`.
-        level: only those of one of the game's levels; of all regular ones if `None`.
+        game: the game.
+        split: the split.
+        level: name of one level, of which there are none if the game does not have it; all
+            regular levels if `None`.
 
     Raises:
         InstanceError: unknown split, or the generator broke the game's own schema.
     """
     if split not in SPLITS:
         raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
+    if level is None or not game.levels_stand_alone:
+        document = game.generate(split, seed=READY_SEED)
+        source = f"{game.name} ({split} split)"
+        regular = parse_instances(document, game, source=source, split=split)
+        if level is None:
+            return regular
+        if of_level := [i for i in regular if i.experiment.name == level]:
+            return of_level
+    if level not in game.levels():
+        return []
     document = game.generate(split, seed=READY_SEED, level=level)
-    source = f"{game.name} ({level or f'{split} split'})"
-    return parse_instances(document, game, source=source, split=split)
+    return parse_instances(document, game, source=f"{game.name} ({level})", split=split)
 
 
 def document_of(instances: Iterable[Instance]) -> dict[str, Any]:

@@ -133,8 +133,8 @@ def type_in_words(hint: Any) -> str:
 
 def _many(container: str, hint: Any) -> str:
     inner = type_in_words(hint)
-    several, found = _COUNTED.subn(r"\1s", inner)
-    return f"{container} of {several}" if found else f"{container}, each entry {inner}"
+    several, counted = _COUNTED.subn(r"\1s", inner)
+    return f"{container} of {several}" if counted else f"{container}, each entry {inner}"
 
 
 def _bounds(meta: object) -> str:
@@ -142,8 +142,8 @@ def _bounds(meta: object) -> str:
         return ""
     if meta.ge is not None and meta.le is not None:
         return re.sub(r"e\+0?", "e", f" from {meta.ge:g} to {meta.le:g}")
-    found = [(words, getattr(meta, name)) for name, words in _BOUNDS.items()]
-    limits = [f"{words} {bound}" for words, bound in found if bound is not None]
+    bounds = [(words, getattr(meta, name)) for name, words in _BOUNDS.items()]
+    limits = [f"{words} {bound}" for words, bound in bounds if bound is not None]
     return f" {' and '.join(limits)}" if limits else ""
 
 

@@ -87,7 +87,7 @@ class Registry:
                 if self.manager.is_registered(plugin):
                     continue
                 self.manager.register(plugin, name=f"{distribution}:{entry.name}")
-            except BaseException as error:  # a pack may fail in any way; it must not take us down
+            except BaseException as error:  # a pack may fail in any way; the others must still load
                 if isinstance(error, KeyboardInterrupt):
                     raise
                 cause = f"{type(error).__name__}: {error}"
@@ -111,7 +111,7 @@ class Registry:
         self, hook: str, kind: type[SpecT], name_of: Callable[[SpecT], str]
     ) -> dict[str, list[tuple[SpecT, str]]]:
         """Name to the specs that claim it, each with its distribution."""
-        found: dict[str, list[tuple[SpecT, str]]] = {}
+        claims: dict[str, list[tuple[SpecT, str]]] = {}
         for implementation in getattr(self.manager.hook, hook).get_hookimpls():
             distribution = implementation.plugin_name.partition(":")[0]
             try:
@@ -127,8 +127,8 @@ class Registry:
                 self.broken.append(BrokenPack(hook, distribution, cause))
                 continue
             for spec in specs:
-                found.setdefault(name_of(spec), []).append((spec, distribution))
-        return dict(sorted(found.items()))
+                claims.setdefault(name_of(spec), []).append((spec, distribution))
+        return dict(sorted(claims.items()))
 
     def conflicts(self) -> list[str]:
         """One line for each name that two plug-ins claim."""
@@ -166,11 +166,11 @@ class Registry:
 
     def suites(self) -> dict[str, list[str]]:
         """Named suites with their games, as the games' specs declare them."""
-        found: dict[str, list[str]] = {}
+        suites: dict[str, list[str]] = {}
         for name, claims in self.games.items():
             for suite in claims[0][0].suites:
-                found.setdefault(suite, []).append(name)
-        return dict(sorted(found.items()))
+                suites.setdefault(suite, []).append(name)
+        return dict(sorted(suites.items()))
 
     def expand(self, names: Iterable[str]) -> list[str]:
         """Names of games, with ``suite:NAME`` replaced by the suite's games; each name once.
@@ -277,12 +277,12 @@ def make_named(
         PluginError: unknown scheme (with a suggestion), missing extra, or not such a class.
         SpecError: unknown or wrong option.
     """
-    found = registry().find(kind, table, spec.scheme)
-    what = f"the {kind} {found.scheme}:"
-    cls = load(found.path, what=what, extra=found.extra)
+    plugin = registry().find(kind, table, spec.scheme)
+    what = f"the {kind} {plugin.scheme}:"
+    cls = load(plugin.path, what=what, extra=plugin.extra)
     if not (isinstance(cls, type) and issubclass(cls, base)):
         raise PluginError(
-            f"{what} {found.path} is not a subclass of {base.__module__}.{base.__name__}"
+            f"{what} {plugin.path} is not a subclass of {base.__module__}.{base.__name__}"
         )
     make: Any = cls
     made: MadeT = make(spec.target, parse_options(spec, make.Options))

@@ -251,6 +251,20 @@ class Referee:
         self.outcome = self.episode.outcome = outcome
 
 
+def blank_copy(game: Game, instance: Instance, played: Episode, *, attempts: int = 1) -> Episode:
+    """The empty record of playing an episode again: the same players, seed and repeat.
+
+    Args:
+        game: the rules as they are now.
+        instance: what was played.
+        played: the episode.
+        attempts: how often it was tried, this time included.
+    """
+    return new_episode(
+        game, instance, played.players, seed=played.seed, repeat=played.repeat, attempts=attempts
+    )
+
+
 def new_episode(
     game: Game,
     instance: Instance,

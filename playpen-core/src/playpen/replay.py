@@ -14,7 +14,7 @@ from playpen.conversation import (
 from playpen.episode import Drawn, Episode, Event, Said
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.referee import Referee, new_episode
+from playpen.referee import Referee, blank_copy
 
 
 class Divergence(msgspec.Struct, frozen=True):
@@ -38,7 +38,7 @@ def _short(value: object) -> str:
     return text if len(text) <= 160 else text[:157] + "..."
 
 
-class Replay(msgspec.Struct):
+class Replay(msgspec.Struct, frozen=True):
     """Result of replaying a script of replies.
 
     Attributes:
@@ -90,9 +90,7 @@ def replay(game: Game, instance: Instance, recorded: Episode) -> Replay:
     A failed episode has no outcome; its replay is compared as far as it was played.
     """
     script = [(said.role, said.reply) for said in recorded.replies()]
-    blank = new_episode(
-        game, instance, recorded.players, seed=recorded.seed, repeat=recorded.repeat
-    )
+    blank = blank_copy(game, instance, recorded)
     result = replay_script(game, instance, script, draws=recorded.draws(), episode=blank)
     for number, (old, new) in enumerate(zip(recorded.events, result.episode.events, strict=False)):
         if not _same(old, new):
@@ -138,9 +136,7 @@ def fork(
     said = recorded.replies()
     if not 0 <= turn < len(said):
         raise ValueError(f"{recorded.name} has {len(said)} replies; there is no reply {turn}")
-    blank = episode or new_episode(
-        game, instance, recorded.players, seed=recorded.seed, repeat=recorded.repeat
-    )
+    blank = episode or blank_copy(game, instance, recorded)
     draws = list(_draws_before(recorded, turn))
     referee = Referee(game, instance, blank, draws=draws, sampling_seed=sampling_seed)
     pending = referee.advance()

@@ -15,15 +15,13 @@ weights::
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 import msgspec
 
+from playpen.bounds import FromZeroToOne, PositiveFloat, UpToBillion
 from playpen.episode import Episode, Said
 from playpen.moves import Reward
-
-Finite = Annotated[float, msgspec.Meta(ge=-1e9, le=1e9)]
-Share = Annotated[float, msgspec.Meta(ge=0, le=1)]
 
 
 class RewardOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -33,7 +31,7 @@ class RewardOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         weight: factor of the term in the sum.
     """
 
-    weight: Finite = 1.0
+    weight: UpToBillion = 1.0
 
 
 class RewardFunction:
@@ -62,9 +60,9 @@ class OutcomeOptions(RewardOptions, kw_only=True):
         aborted: of one that a broken rule ended.
     """
 
-    success: Finite = 1.0
-    lose: Finite = 0.0
-    aborted: Finite = 0.0
+    success: UpToBillion = 1.0
+    lose: UpToBillion = 0.0
+    aborted: UpToBillion = 0.0
 
 
 class OutcomeReward(RewardFunction):
@@ -92,8 +90,8 @@ class ScoreOptions(RewardOptions, kw_only=True):
         aborted: of an episode without a main score.
     """
 
-    scale: Annotated[float, msgspec.Meta(gt=0)] = 100.0
-    aborted: Finite = 0.0
+    scale: PositiveFloat = 100.0
+    aborted: UpToBillion = 0.0
 
 
 class ScoreReward(RewardFunction):
@@ -143,7 +141,7 @@ class RewardTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     terms: dict[str, dict[str, Any]] = msgspec.field(default_factory=lambda: {"outcome": {}})
-    discount: Share = 1.0
+    discount: FromZeroToOne = 1.0
     partner_fault: Literal["drop", "neutral", "share"] = "drop"
 
 

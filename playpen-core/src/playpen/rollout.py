@@ -16,11 +16,11 @@ from playpen.game import Game
 from playpen.instance import Instance, InstanceError
 from playpen.play_loop import PlayLoop
 from playpen.player import Player, PlayerError, did_you_mean
-from playpen.referee import Referee
+from playpen.referee import Referee, blank_copy
 from playpen.replay import fork
 
 DEFAULT_CONCURRENCY = 64
-_BREATH = 0.05
+_YIELD_AFTER = 0.05
 """Seconds after which instant players let the event loop run."""
 
 _encoder = msgspec.json.Encoder()
@@ -30,15 +30,15 @@ _reply_decoder = msgspec.json.Decoder(Reply)
 class LoopYield:
     """Lets the event loop run now and then while players that answer at once keep it busy.
 
-    All episodes of a roll-out share one: a turn of the loop takes about `_BREATH`, not that time
-    for each of them.
+    All episodes of a roll-out share one: a turn of the loop takes about `_YIELD_AFTER`, not that
+    time for each of them.
     """
 
     taken = 0
     """How often episodes have paused; whoever waits until all of them wait must know."""
 
     def __init__(self) -> None:
-        self._until = time.perf_counter() + _BREATH
+        self._until = time.perf_counter() + _YIELD_AFTER
         self._renewing = False
 
     def due(self) -> bool:
@@ -55,7 +55,7 @@ class LoopYield:
         await asyncio.sleep(0)
 
     def _renew(self) -> None:
-        self._until = time.perf_counter() + _BREATH
+        self._until = time.perf_counter() + _YIELD_AFTER
         self._renewing = False
 
 
@@ -85,6 +85,21 @@ class Job(msgspec.Struct):
     episode: Episode
     players: Mapping[str, Player]
     start: ForkPoint | None = None
+
+    def forked(self, turn: int, seed: int) -> Job:
+        """The job of playing a finished episode on from its reply number `turn`, over all roles.
+
+        The same players play; what follows is sampled with `seed`.
+        """
+        blank = blank_copy(self.game, self.instance, self.episode)
+        start = ForkPoint(self.episode, turn, seed)
+        return Job(self.game, self.instance, blank, self.players, start)
+
+    def retried(self) -> Job:
+        """The job of trying a failed episode once more."""
+        attempts = self.episode.attempts + 1
+        blank = blank_copy(self.game, self.instance, self.episode, attempts=attempts)
+        return Job(self.game, self.instance, blank, self.players, self.start)
 
 
 class Limits(msgspec.Struct, frozen=True):

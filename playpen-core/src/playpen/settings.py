@@ -32,10 +32,10 @@ class SettingsFile(NamedTuple):
         Raises:
             SettingsError: it is something else than a table.
         """
-        found = self.tables.get(name, {})
-        if not isinstance(found, dict):
+        table = self.tables.get(name, {})
+        if not isinstance(table, dict):
             raise SettingsError(f"{self.path}: {name} must be a table: [{name}]")
-        return found
+        return table
 
 
 def read_settings(directory: Path | None = None) -> SettingsFile:

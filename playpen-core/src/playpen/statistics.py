@@ -2,7 +2,7 @@
 
 Episodes on one instance are not independent of each other, so instances are what is drawn anew
 (bootstrap clustered by instance), and what is compared (pairs).  Games are fixed: another choice of
-games would give other scores, which no interval here speaks of.
+games would give other scores, which no interval here covers.
 """
 
 from __future__ import annotations
@@ -73,7 +73,9 @@ def score_intervals(
     drawn = np.concatenate(parts)
     tail = (1 - level) / 2
     low, high = (_quantiles(drawn, at) for at in (tail, 1 - tail))
-    return Scores(*(Interval(*map(float, found)) for found in zip(exact, low, high, strict=True)))
+    return Scores(
+        *(Interval(*map(float, numbers)) for numbers in zip(exact, low, high, strict=True))
+    )
 
 
 def _quantiles(drawn: Array, at: float) -> Array:
@@ -200,16 +202,16 @@ def permutation_test(
     moved = differences[differences != 0]
     if not len(moved):
         return 1.0
-    found = abs(moved.sum()) * (1 - 1e-12)  # sums in another order may differ in the last digit
+    observed = abs(moved.sum()) * (1 - 1e-12)  # sums in another order may differ in the last digit
     if len(moved) <= _EXACT:
         numbers = np.arange(2 ** len(moved))
         signs = 1.0 - 2.0 * ((numbers[:, None] >> np.arange(len(moved))) & 1)
-        return float(np.mean(np.abs(signs @ moved) >= found))
+        return float(np.mean(np.abs(signs @ moved) >= observed))
     extreme = 0
     for begin in range(0, permutations, _AT_ONCE):
         count = min(_AT_ONCE, permutations - begin)
         signs = rng.integers(0, 2, size=(count, len(moved))) * 2.0 - 1.0
-        extreme += int(np.sum(np.abs(signs @ moved) >= found))
+        extreme += int(np.sum(np.abs(signs @ moved) >= observed))
     return (1 + extreme) / (1 + permutations)
 
 
@@ -263,10 +265,10 @@ def pass_at(k: int, instances: Sequence[Attempts]) -> float:
     Raises:
         ValueError: an instance has fewer than k episodes.
     """
-    found = 0.0
+    total = 0.0
     for one in instances:
         episodes, won = round(one.episodes), round(one.won)
         if episodes < k:
             raise ValueError(f"pass@{k} needs {k} episodes on each instance, not {episodes}")
-        found += 1 - math.comb(episodes - won, k) / math.comb(episodes, k)
-    return found / len(instances)
+        total += 1 - math.comb(episodes - won, k) / math.comb(episodes, k)
+    return total / len(instances)

@@ -17,6 +17,7 @@ import msgspec
 
 from playpen.episode import Episode, Key, identity
 from playpen.errors import PlaypenError
+from playpen.files import write_atomically
 from playpen.instance import Experiment, Instance, content_hash
 from playpen.rollout import NO_LIMITS, Limits, blank_episodes
 
@@ -181,9 +182,9 @@ class Run:
         config = msgspec.structs.replace(config, instances=_digest(instances))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            _write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
+            write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
             # Last, because a directory is a run once run.json is there.
-            _write_atomically(
+            write_atomically(
                 folder / "run.json", msgspec.json.format(_encoder.encode(config), indent=2) + b"\n"
             )
         except OSError as error:
@@ -224,7 +225,7 @@ class Run:
         """
         file = self.path / "instances.jsonl"
         experiments: dict[tuple[str, str, str], Experiment] = {}
-        found: list[Instance] = []
+        instances: list[Instance] = []
         if not file.exists():
             raise RunError(f"{file} is missing; the run cannot go on without it")
         for number, line in numbered_lines(file):
@@ -248,13 +249,13 @@ class Run:
                     f"{file}, line {number}: the content does not have the recorded hash; "
                     "the file was changed after the run began"
                 )
-            found.append(instance)
-        if self.config.instances not in ("", _digest(found)):
+            instances.append(instance)
+        if self.config.instances not in ("", _digest(instances)):
             raise RunError(
                 f"{file}: instances were added, removed or moved after the run began; "
                 "restore the file, or start another run"
             )
-        return found
+        return instances
 
     def episodes(self, *, failed: bool = False) -> Iterator[Episode]:
         """The finished episodes in the order in which they ended.
@@ -325,7 +326,7 @@ class Run:
     def write_scores(self, scores: Mapping[str, Any]) -> Path:
         """Write ``scores.json`` and return its path."""
         file = self.path / "scores.json"
-        _write_atomically(file, msgspec.json.format(_encoder.encode(scores), indent=2) + b"\n")
+        write_atomically(file, msgspec.json.format(_encoder.encode(scores), indent=2) + b"\n")
         return file
 
 
@@ -336,7 +337,7 @@ def run_directories(path: Path) -> list[Path]:
 
 
 class Progress(msgspec.Struct):
-    """What a run has behind it: finished units, and the number of failed attempts of others."""
+    """What of a run is done: finished units, and the number of failed attempts of others."""
 
     done: set[Key]
     failed: dict[Key, int]
@@ -430,7 +431,7 @@ def numbered_lines(file: Path) -> Iterator[tuple[int, bytes]]:
                 if line.endswith(b"\n"):
                     yield number, line
                 else:
-                    # Torn by a crash, unless the whole record made it to the disk.
+                    # Torn by a crash, unless the whole record was written.
                     try:
                         msgspec.json.decode(line)
                     except (msgspec.DecodeError, UnicodeDecodeError):
@@ -472,9 +473,3 @@ def _instance_lines(instances: Iterable[Instance]) -> Iterator[bytes]:
             )
             + b"\n"
         )
-
-
-def _write_atomically(file: Path, content: bytes) -> None:
-    temporary = file.with_name(file.name + ".part")
-    temporary.write_bytes(content)
-    temporary.replace(file)

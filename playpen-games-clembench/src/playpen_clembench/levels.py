@@ -48,8 +48,8 @@ def first(wanted: int, items: Iterable[Item], shortage: str, *, ample: str = "")
     Raises:
         InstanceError: there are fewer.
     """
-    found = list(itertools.islice(items, wanted))
-    if len(found) < wanted:
+    chosen = list(itertools.islice(items, wanted))
+    if len(chosen) < wanted:
         advice = f"ask for fewer, or for {ample!r}" if ample else "ask for fewer"
-        raise InstanceError(f"{shortage.replace('{}', str(len(found)))}, not {wanted}; {advice}")
-    return found
+        raise InstanceError(f"{shortage.replace('{}', str(len(chosen)))}, not {wanted}; {advice}")
+    return chosen

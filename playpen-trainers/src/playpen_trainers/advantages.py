@@ -23,7 +23,7 @@ class GradedSample(NamedTuple):
     """What is known of a part when advantages are computed.
 
     Attributes:
-        group: parts with the same value were played in the identical situation.
+        group: number of the group; its episodes were played in the identical situation.
         game, role: condition the running baselines.
         returns: discounted sum of rewards from each reply on; the first is the whole part's.
         values: with ``forked`` credit, the expected return before each reply, and 0 at the end.
@@ -66,11 +66,11 @@ class RunningBaselines:
         batches: dict[str, list[float]] = {}
         for part in parts:
             batches.setdefault(_key(part), []).append(part.returns[0])
-        for key, found in batches.items():
-            mean = math.fsum(found) / len(found)
+        for key, returns in batches.items():
+            mean = math.fsum(returns) / len(returns)
             known = self._means.get(key, mean)
             # As if each part had been followed in turn.
-            self._means[key] = mean + (known - mean) * (1 - _PACE) ** len(found)
+            self._means[key] = mean + (known - mean) * (1 - _PACE) ** len(returns)
 
 
 def _key(part: GradedSample) -> str:
@@ -123,7 +123,7 @@ def advantages(
     keys = [(part.group, part.role) if scale == "group" else None for part in parts]
     for key, values in zip(keys, raw, strict=True):
         units.setdefault(key, []).append(values)
-    deviations = {key: _deviation(found) for key, found in units.items()}
+    deviations = {key: _deviation(unit) for key, unit in units.items()}
     return [
         [value / (deviations[key] + _TINY) for value in values]
         for key, values in zip(keys, raw, strict=True)
@@ -139,8 +139,8 @@ def _expected(
         if len([other for other in there if other is not part]) > 0:
             return _mean([other.returns[turn] for other in there])
         # Nobody else came so far: compare with how it ended for them.
-        found = [other.returns[min(turn, len(other.returns) - 1)] for other in members]
-        return _mean(found) if found else part.returns[turn]
+        last = [other.returns[min(turn, len(other.returns) - 1)] for other in members]
+        return _mean(last) if last else part.returns[turn]
     return _mean([other.returns[0] for other in members]) if members else part.returns[0]
 
 

@@ -22,7 +22,7 @@ class CollapseWarning(UserWarning):
 
 
 class CollapseWatch:
-    """Looks at each batch: are replies still of a sane length, different, and legal?"""
+    """Looks at each batch: do replies still differ, keep the rules, and have their first length?"""
 
     name = "collapse"
 
@@ -73,11 +73,11 @@ class CollapseWatch:
             mean[key] = sum(known) / len(known)
         if self._first_length is None:
             self._first_length = mean["length"]
-        found = [(name, text) for name, text in self._signs(mean) if name not in self._seen]
-        for name, text in found:
+        new_signs = [(name, text) for name, text in self._signs(mean) if name not in self._seen]
+        for name, text in new_signs:
             self._seen.add(name)
             warnings.warn(text, CollapseWarning, stacklevel=2)
-        return [text for _, text in found]
+        return [text for _, text in new_signs]
 
     def _signs(self, mean: Mapping[str, float]) -> list[tuple[str, str]]:
         signs: list[tuple[str, str]] = []

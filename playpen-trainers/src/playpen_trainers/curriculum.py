@@ -21,22 +21,23 @@ _PACE = 0.1
 
 
 class Situation(NamedTuple):
-    """What a group of episodes has in common; `number` is unique in a training."""
+    """What the episodes of a group have in common; `number` is that of the group in a training."""
 
     number: int
     game: Game
     instance: Instance
 
 
-class Situations:
-    """An endless supply of situations, the same for the same seed.
+class Curriculum:
+    """The situations of a training one after the other, without end; the same for the same seed.
 
     Args:
         run: gives games, instances, curriculum and seed.
-        total: how many situations the whole training will take, for the curriculum ``levels``.
+        total: how many groups the whole training plays, for the curriculum ``levels``.
     """
 
     name = "situations"
+    """The key under which checkpoints keep its state."""
 
     def __init__(self, run: TrainingRun, total: int) -> None:
         self._run = run
@@ -48,12 +49,12 @@ class Situations:
         self._taken: dict[str, int] = {}
         self._success: dict[str, float] = {}
         self._renewals: dict[int, dict[str, dict[str, list[Instance]]]] = {}
-        for name, levels in self._decks(0).items():
+        for name, levels in self._instances(0).items():
             if not any(levels.values()):
                 raise ConfigError(f"there are no instances of {name!r} to train on")
 
     def state(self) -> dict[str, Any]:
-        """How far the decks were played, and how well."""
+        """How far each level was played, and how well."""
         taken, success = dict(self._taken), dict(self._success)
         return {"number": self._number, "taken": taken, "success": success}
 
@@ -64,7 +65,7 @@ class Situations:
         self._success = dict(state["success"])
 
     def take(self, count: int) -> list[Situation]:
-        """The next situations."""
+        """The situations of the next groups."""
         return [self._next() for _ in range(count)]
 
     def learn(self, situation: Situation, success: float) -> None:
@@ -78,17 +79,17 @@ class Situations:
         self._number += 1
         names = sorted(self._games)
         name = names[number % len(names)]
-        decks = self._decks(0)[name]
-        weights = self._weights(name, decks, number)
-        chance = random.Random(derive_seed("level", self._seed, number))
-        [level] = chance.choices(list(weights), list(weights.values()))
-        return Situation(number, self._games[name], self._card(name, level))
+        levels = self._instances(0)[name]
+        weights = self._weights(name, levels, number)
+        rng = random.Random(derive_seed("level", self._seed, number))
+        [level] = rng.choices(list(weights), list(weights.values()))
+        return Situation(number, self._games[name], self._instance(name, level))
 
     def _weights(
-        self, name: str, decks: Mapping[str, list[Instance]], number: int
+        self, name: str, instances: Mapping[str, list[Instance]], number: int
     ) -> dict[str, float]:
-        """How likely each level of a game is for the situation of a number."""
-        levels = [level for level, cards in decks.items() if cards]
+        """How likely each level of a game is for the group of a number."""
+        levels = [level for level, members in instances.items() if members]
         if self._table.curriculum == "levels":
             # One level more is let in as training goes on.
             reached = 1 + number * len(levels) // self._total
@@ -99,31 +100,33 @@ class Situations:
             return {
                 level: rate * (1 - rate) + 0.02 for level, rate in zip(levels, rates, strict=True)
             }
-        return {level: len(decks[level]) for level in levels}
+        return {level: len(instances[level]) for level in levels}
 
-    def _card(self, name: str, level: str) -> Instance:
+    def _instance(self, name: str, level: str) -> Instance:
+        """The next instance of a level; in each pass over it they are shuffled anew."""
         key = f"{name}/{level}"
         taken = self._taken.get(key, 0)
         self._taken[key] = taken + 1
-        size = len(self._decks(0)[name][level])
-        turn = taken // size
-        cards = self._decks(turn if self._table.fresh else 0)[name].get(level)
-        if not cards:  # a generator with finite material may give none of a level the next time
-            cards = self._decks(0)[name][level]
-        order = list(range(len(cards)))
-        random.Random(derive_seed("order", self._seed, key, turn)).shuffle(order)
-        return cards[order[taken % size % len(cards)]]
+        size = len(self._instances(0)[name][level])
+        passed = taken // size
+        members = self._instances(passed if self._table.fresh else 0)[name].get(level)
+        if not members:  # a generator with finite material may give none of a level the next time
+            members = self._instances(0)[name][level]
+        order = list(range(len(members)))
+        rng = random.Random(derive_seed("order", self._seed, key, passed))
+        rng.shuffle(order)
+        return members[order[taken % size % len(members)]]
 
-    def _decks(self, renewal: int) -> dict[str, dict[str, list[Instance]]]:
-        """Game to level to instances, made when they are needed; older ones are let go."""
-        found = self._renewals.get(renewal)
-        if found is None:
-            found = {}
+    def _instances(self, renewal: int) -> dict[str, dict[str, list[Instance]]]:
+        """Game to level to instances, made when they are needed; only the newest ones are kept."""
+        renewed = self._renewals.get(renewal)
+        if renewed is None:
+            renewed = {}
             for name, instances in self._run.instances(renewal=renewal).items():
-                levels = found.setdefault(name, {})
+                levels = renewed.setdefault(name, {})
                 for instance in instances:
                     levels.setdefault(instance.experiment.name, []).append(instance)
             for old in [number for number in self._renewals if 0 < number < renewal]:
                 del self._renewals[old]
-            self._renewals[renewal] = found
-        return found
+            self._renewals[renewal] = renewed
+        return renewed

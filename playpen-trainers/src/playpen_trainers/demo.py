@@ -168,8 +168,8 @@ def _play(
 
 def in_order(run: Run, instances: Sequence[Instance]) -> list[Episode]:
     """The episodes of a run in the order of their instances."""
-    found = {episode.instance: episode for episode in run.episodes()}
-    return [found[instance.hash] for instance in instances]
+    episodes = {episode.instance: episode for episode in run.episodes()}
+    return [episodes[instance.hash] for instance in instances]
 
 
 def _clear(output: Path) -> None:

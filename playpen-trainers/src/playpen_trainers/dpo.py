@@ -14,19 +14,13 @@ import datasets
 import torch
 from trl import DPOConfig, DPOTrainer
 
+from playpen.bounds import NonNegativeFloat, PositiveInt
 from playpen.episode import Episode
 from playpen.training import ConfigError, Trainer, TrainingRun
+from playpen_trainers.arguments import adapter, arguments, length_limit
+from playpen_trainers.checkpointing import fit, starting_point
 from playpen_trainers.data import PreferenceRow, padded
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import (
-    Amount,
-    Positive,
-    adapter,
-    arguments,
-    fit,
-    length_limit,
-    starting_point,
-)
 from playpen_trainers.pairs import (
     Forking,
     Match,
@@ -72,11 +66,11 @@ class DPOOptions(PreferenceOptions, kw_only=True):
     pairs: Literal["dialogue", "turn"] = "dialogue"
     match: Match = "extremes"
     turns: Turns = "one"
-    candidates: Positive = 4
-    continuations: Positive = 4
-    z: Amount = 1.0
-    min_margin: Amount = 0.0
-    max_pairs: Positive | None = None
+    candidates: PositiveInt = 4
+    continuations: PositiveInt = 4
+    z: NonNegativeFloat = 1.0
+    min_margin: NonNegativeFloat = 0.0
+    max_pairs: PositiveInt | None = None
     loss_type: Literal[
         "sigmoid",
         "hinge",
@@ -93,7 +87,7 @@ class DPOOptions(PreferenceOptions, kw_only=True):
         "discopop",
         "sigmoid_norm",
     ] = "sigmoid"
-    label_smoothing: Amount = 0.0
+    label_smoothing: NonNegativeFloat = 0.0
 
 
 class PreferenceCollator:
@@ -223,7 +217,7 @@ class DPO(Trainer):
         options = self.options
         rewards = run.rewards()
         share = run.config.reward.partner_fault == "share"
-        table = PreferenceRollouts.of(run, learner, seating, device)
+        table = PreferenceRollouts.of(learner, seating, device)
         jobs, episodes = collected(run, table, options.samples)
         numbers: Numbers = {
             "episodes": len(episodes),

@@ -21,7 +21,7 @@ from trl import GRPOConfig, GRPOTrainer
 from trl.models.utils import disable_gradient_checkpointing
 from trl.trainer.utils import use_adapter
 
-from playpen.players.hf import HuggingFaceOptions
+from playpen.bounds import NonNegativeFloat, PositiveInt
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.advantages import (
     Baseline,
@@ -31,25 +31,21 @@ from playpen_trainers.advantages import (
     Scale,
     advantages,
 )
-from playpen_trainers.collapse import CollapseWatch, repeated
-from playpen_trainers.curriculum import Situations
-from playpen_trainers.data import OnlineRow, online_rows
-from playpen_trainers.learner import Learner, check_learner
-from playpen_trainers.online import Batch, OnlineRollouts
-from playpen_trainers.optimisation import (
-    Amount,
+from playpen_trainers.arguments import (
     OptimiserOptions,
-    Positive,
-    Stateful,
     adapter,
     arguments,
     check_optimiser,
-    fit,
     length_limit,
-    starting_point,
 )
+from playpen_trainers.checkpointing import Stateful, fit, starting_point
+from playpen_trainers.collapse import CollapseWatch, repeated
+from playpen_trainers.curriculum import Curriculum
+from playpen_trainers.data import OnlineRow, online_rows
+from playpen_trainers.learner import Learner, check_learner
+from playpen_trainers.online import Batch, OnlineRollouts
 from playpen_trainers.partners import Partners, check_partners
-from playpen_trainers.seats import LEARNER, player_of, seated_learner
+from playpen_trainers.seats import LEARNER, Seating, seated_learner
 from playpen_trainers.validation import Validation
 from playpen_trainers.vllm_rollouts import check_engine
 
@@ -88,13 +84,13 @@ class GRPOOptions(OptimiserOptions, kw_only=True):
     lr_scheduler_type: str = "constant"
     warmup_steps: float = 0.0
     max_steps: int = 100
-    logging_steps: Positive = 1
-    num_generations: Positive = 8
-    steps_per_generation: Positive | None = None
-    num_iterations: Positive = 1
-    beta: Amount = 0.0
-    epsilon: Amount = 0.2
-    epsilon_high: Amount | None = None
+    logging_steps: PositiveInt = 1
+    num_generations: PositiveInt = 8
+    steps_per_generation: PositiveInt | None = None
+    num_iterations: PositiveInt = 1
+    beta: NonNegativeFloat = 0.0
+    epsilon: NonNegativeFloat = 0.2
+    epsilon_high: NonNegativeFloat | None = None
     loss_type: Literal["dapo", "grpo", "dr_grpo", "bnpo", "cispo", "sapo", "luspo", "vespo"] = (
         "dapo"
     )
@@ -102,10 +98,10 @@ class GRPOOptions(OptimiserOptions, kw_only=True):
     entropy_coef: float = 0.0
     baseline: Baseline = "group"
     credit: Credit = "sequence"
-    forks: Positive = 4
+    forks: PositiveInt = 4
     scale_rewards: Scale = "group"
     off_policy: Literal["sampler", "trainer"] = "sampler"
-    gap_threshold: Amount = 0.05
+    gap_threshold: NonNegativeFloat = 0.05
 
     @property
     def generation_steps(self) -> int:
@@ -123,9 +119,10 @@ class DialogueGRPOTrainer(GRPOTrainer):
 
     Args:
         rollouts: plays groups of episodes.
+        seating: makes a player of the learner.
         learner: the model with its tokenizer.
         options: ours; those that TRL has are in its arguments too.
-        run: gives temperature and token limit of the learner's replies.
+        discount: of rewards, per reply.
         running: the baselines per game and role.
         watch: looks for signs of collapse.
         own: what `GRPOTrainer` takes.
@@ -135,9 +132,10 @@ class DialogueGRPOTrainer(GRPOTrainer):
         self,
         *,
         rollouts: OnlineRollouts,
+        seating: Seating,
         learner: Learner,
         options: GRPOOptions,
-        run: TrainingRun,
+        discount: float,
         running: RunningBaselines,
         watch: CollapseWatch,
         **own: Any,
@@ -145,18 +143,13 @@ class DialogueGRPOTrainer(GRPOTrainer):
         super().__init__(reward_funcs=_rewards_are_ours, **own)
         self.args: GRPOConfig
         self._rollouts = rollouts
+        self._seating = seating
         self._learner = learner
         self._options = options
         self._limit = length_limit(options, learner)
         self._running = running
-        self._discount = run.config.reward.discount
+        self._discount = discount
         self._watch = watch
-        rollout = run.config.rollout
-        self._sampling = HuggingFaceOptions(
-            temperature=rollout.temperature,
-            max_new_tokens=rollout.max_new_tokens,
-            batch_size=rollout.concurrency,
-        )
 
     def _generate_and_score_completions(self, inputs: list[Any]) -> dict[str, Any]:
         """Play, grade, and lay out the rows: TRL's documented batch, one row per conversation."""
@@ -164,12 +157,12 @@ class DialogueGRPOTrainer(GRPOTrainer):
         was_training = model.training
         model.eval()
         try:
-            player = player_of(model, self._learner, self._sampling)
+            player = self._seating.learner_player(model, self._learner.tokenizer)
             size = self._options.num_generations
             batch = self._rollouts.play(player, len(inputs) // size, size)
             if self._options.credit == "forked":
                 trained = batch._replace(parts=[p for p in batch.parts if p.use == "train"])
-                self._rollouts.estimate_values(trained, player, self._options.forks)
+                self._rollouts.estimate_values(trained, self._options.forks)
             output = self._lay_out(self._rows(batch))
             self._compare_with_sampler(output)
         finally:
@@ -194,7 +187,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             GradedSample(p.group, p.episode.game, p.role, p.returns, p.rewards, p.values)
             for p in trained
         ]
-        found = advantages(
+        per_part = advantages(
             graded,
             credit=self._options.credit,
             baseline=self._options.baseline,
@@ -203,7 +196,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             discount=self._discount,
         )
         self._running.learn(graded)
-        by_part = {id(part): values for part, values in zip(trained, found, strict=True)}
+        by_part = {id(part): values for part, values in zip(trained, per_part, strict=True)}
         return [
             row
             for part in batch.parts
@@ -283,6 +276,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
         chosen = slice(rows)
         ids = torch.cat([output["prompt_ids"][chosen], output["completion_ids"][chosen]], dim=1)
         mask = torch.cat([output["prompt_mask"][chosen], output["completion_mask"][chosen]], dim=1)
+        logps: torch.Tensor
         logps, _, _ = self._get_per_token_logps_and_entropies(
             model,
             ids,
@@ -290,8 +284,7 @@ class DialogueGRPOTrainer(GRPOTrainer):
             output["completion_ids"].size(1),
             batch_size=self.args.per_device_train_batch_size,
         )
-        found: torch.Tensor = logps
-        return found
+        return logps
 
     @torch.no_grad()
     def _compare_with_sampler(self, output: dict[str, Any]) -> None:
@@ -425,12 +418,12 @@ class GRPO(Trainer):
         start = starting_point(run)
         learner, seating = seated_learner(run, options)
         groups = self._groups()
-        situations = Situations(run, groups)
+        curriculum = Curriculum(run, groups)
         partners = Partners(run, learner, seating)
         running, watch = RunningBaselines(), CollapseWatch()
         rollouts = OnlineRollouts(
             seating,
-            situations,
+            curriculum,
             partners,
             run.rewards(),
             seed=run.config.rollout.seed,
@@ -439,21 +432,22 @@ class GRPO(Trainer):
         validation = Validation(run, learner, seating)
         trainer = DialogueGRPOTrainer(
             rollouts=rollouts,
+            seating=seating,
             learner=learner,
             options=options,
-            run=run,
+            discount=run.config.reward.discount,
             running=running,
             watch=watch,
             model=learner.model,
             args=self._arguments(run),
-            # Rows only count the groups; what is played is for `situations` to say.
+            # Rows only count the groups; what is played is for the curriculum to say.
             train_dataset=datasets.Dataset.from_dict({"prompt": [str(n) for n in range(groups)]}),
             processing_class=learner.tokenizer,
             peft_config=adapter(options, learner),
         )
         validation.attach(trainer)
         partners.attach(trainer)
-        parts: list[Stateful] = [situations, partners, running, watch, validation]
+        parts: list[Stateful] = [curriculum, partners, running, watch, validation]
         try:
             final = fit(trainer, run, learner, start, parts)
         finally:

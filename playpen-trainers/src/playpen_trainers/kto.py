@@ -15,21 +15,14 @@ import datasets
 import torch
 from trl import KTOConfig, KTOTrainer
 
+from playpen.bounds import PositiveFloat, PositiveInt, UpToBillion
 from playpen.conversation import derive_seed
 from playpen.episode import Episode
-from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
+from playpen_trainers.arguments import adapter, arguments, length_limit
+from playpen_trainers.checkpointing import fit, starting_point
 from playpen_trainers.data import UnpairedRow, padded
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import (
-    Positive,
-    Rate,
-    adapter,
-    arguments,
-    fit,
-    length_limit,
-    starting_point,
-)
 from playpen_trainers.pairs import (
     Label,
     Numbers,
@@ -68,10 +61,10 @@ class KTOOptions(PreferenceOptions, kw_only=True):
     """
 
     label: Label = "success"
-    threshold: Finite = 0.5
-    max_rows: Positive | None = None
-    desirable_weight: Rate | None = None
-    undesirable_weight: Rate | None = None
+    threshold: UpToBillion = 0.5
+    max_rows: PositiveInt | None = None
+    desirable_weight: PositiveFloat | None = None
+    undesirable_weight: PositiveFloat | None = None
     loss_type: Literal["kto", "apo_zero_unpaired"] = "kto"
 
 
@@ -198,7 +191,7 @@ class KTO(Trainer):
     ) -> tuple[Numbers, list[UnpairedRow]]:
         """Play, or read what was recorded, and label."""
         options = self.options
-        table = PreferenceRollouts.of(run, learner, seating, device)
+        table = PreferenceRollouts.of(learner, seating, device)
         _, episodes = collected(run, table, options.samples)
         share = run.config.reward.partner_fault == "share"
         parts = judge(episodes, run.rewards(), share_fault=share)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from peft import AutoPeftModelForCausalLM
@@ -15,23 +15,18 @@ from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, in_bits
 from playpen.plugins import resolve_spec
 from playpen.training import ConfigError
 
-if TYPE_CHECKING:
-    from playpen_trainers.vllm_rollouts import VllmLearner
-
 
 class Learner(NamedTuple):
     """A model with its tokenizer and chat format.
 
     Attributes:
         adapted: the model is a LoRA adapter on a base model already.
-        follower: plays the model, if that does not do so itself.
     """
 
     model: Any
     tokenizer: Any
     chat: ChatFormat
     adapted: bool
-    follower: VllmLearner | None = None
 
 
 def check_learner(player: str) -> tuple[SpecString, HuggingFaceOptions]:
@@ -112,7 +107,7 @@ def _dtype(name: str) -> torch.dtype:
     if name == "auto":
         capable = torch.cuda.is_available() and torch.cuda.is_bf16_supported()
         return torch.bfloat16 if capable else torch.float32
-    found = getattr(torch, name, None)
-    if not isinstance(found, torch.dtype):
+    dtype = getattr(torch, name, None)
+    if not isinstance(dtype, torch.dtype):
         raise ConfigError(f"trainer.dtype = {name!r}: choose auto, float32, bfloat16 or float16")
-    return found
+    return dtype

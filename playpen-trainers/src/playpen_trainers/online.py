@@ -15,10 +15,9 @@ from typing import Literal, NamedTuple, TypeAlias
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
-from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
-from playpen.rollout import ForkPoint, Job, make_jobs
-from playpen_trainers.curriculum import Situation, Situations
+from playpen.rollout import Job, make_jobs
+from playpen_trainers.curriculum import Curriculum, Situation
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import Seating
 
@@ -36,7 +35,7 @@ class RoleSample:
     Attributes:
         episode: the record.
         role: which role it is.
-        group: number of the group's situation.
+        group: number of the group.
         rows: its tokens.
         rewards: reward of each of its replies.
         returns: discounted sum of rewards from each reply on.
@@ -67,11 +66,11 @@ class Batch(NamedTuple):
 
     def digest(self) -> str:
         """A short hash of everything that the learner sampled."""
-        found = hashlib.blake2b(digest_size=8)
+        digest = hashlib.blake2b(digest_size=8)
         for part in self.parts:
             for row in part.rows:
-                found.update(repr((part.role, row.ids, row.mask)).encode())
-        return found.hexdigest()
+                digest.update(repr((part.role, row.ids, row.mask)).encode())
+        return digest.hexdigest()
 
 
 class OnlineRollouts:
@@ -79,7 +78,7 @@ class OnlineRollouts:
 
     Args:
         seating: who holds which role.
-        situations: what is played.
+        curriculum: what is played.
         partners: whom the learner meets beside itself and its teacher.
         rewards: what is earned.
         seed: of chance moves and sampling.
@@ -89,7 +88,7 @@ class OnlineRollouts:
     def __init__(
         self,
         seating: Seating,
-        situations: Situations,
+        curriculum: Curriculum,
         partners: Partners,
         rewards: Rewards,
         *,
@@ -97,7 +96,7 @@ class OnlineRollouts:
         fault: Literal["drop", "neutral", "share"],
     ) -> None:
         self._seating = seating
-        self._situations = situations
+        self._curriculum = curriculum
         self._partners = partners
         self._rewards = rewards
         self._seed = seed
@@ -111,7 +110,7 @@ class OnlineRollouts:
         """
         jobs: list[Job] = []
         met: list[dict[str, str]] = []
-        situations = self._situations.take(groups)
+        situations = self._curriculum.take(groups)
         for situation in situations:
             given = self._partners.choose(situation, self._seating.learned(situation.game))
             met.append({role: name for role, (name, _) in given.items()})
@@ -129,19 +128,19 @@ class OnlineRollouts:
                 for role in mine
                 if (part := self._grade(episode, role, situation.number)) is not None
             ]
-            self._situations.learn(situation, sum(e.success for e in episodes) / size)
+            self._curriculum.learn(situation, sum(e.success for e in episodes) / size)
             for name in met[number].values():
                 self._partners.learn(name, [part.returns[0] for part in graded])
             parts += graded
         return Batch(jobs, parts)
 
-    def estimate_values(self, batch: Batch, learner: Player, forks: int) -> None:
+    def estimate_values(self, batch: Batch, forks: int) -> None:
         """Estimate what was to be expected before each reply, by playing on from there.
 
         From every reply of every part on, the episode is continued `forks` times by the same
         players; the value is the mean return of the role from that reply on.
         """
-        cast = {id(job.episode): job for job in batch.jobs}
+        played = {id(job.episode): job for job in batch.jobs}
         jobs: list[Job] = []
         places: list[tuple[RoleSample, int]] = []
         for part in batch.parts:
@@ -149,15 +148,16 @@ class OnlineRollouts:
             turns = [number for number, reply in enumerate(said) if reply.role == part.role]
             for own, turn in enumerate(turns):
                 for fork in range(forks):
-                    jobs.append(self._forked(cast[id(part.episode)], turn, fork))
+                    seed = derive_seed(part.episode.sampling_seed, "fork", turn, fork)
+                    jobs.append(played[id(part.episode)].forked(turn, seed))
                     places.append((part, own))
         self._run(jobs)
-        found: dict[tuple[int, int], list[float]] = {}
+        continued: dict[tuple[int, int], list[float]] = {}
         for (part, own), job in zip(places, jobs, strict=True):
             later = self._rewards.returns(job.episode, part.role)
-            found.setdefault((id(part), own), []).append(later[own])
+            continued.setdefault((id(part), own), []).append(later[own])
         for part in batch.parts:
-            estimates = [found[id(part), own] for own in range(len(part.rewards))]
+            estimates = [continued[id(part), own] for own in range(len(part.rewards))]
             part.values = [*(sum(values) / len(values) for values in estimates), 0.0]
 
     def _group(
@@ -179,32 +179,19 @@ class OnlineRollouts:
             )
         )
 
-    def _forked(self, job: Job, turn: int, fork: int) -> Job:
-        recorded = job.episode
-        empty = new_episode(
-            job.game, job.instance, recorded.players, seed=recorded.seed, repeat=recorded.repeat
-        )
-        seed = derive_seed(recorded.sampling_seed, "fork", turn, fork)
-        return Job(job.game, job.instance, empty, job.players, ForkPoint(recorded, turn, seed))
-
     def _run(self, jobs: list[Job]) -> None:
-        """Play, and play again what failed for reasons outside of the game."""
+        """Play, and play again what failed for reasons outside of the game.
+
+        In the list, the job of an episode that failed is replaced by the one of its last attempt.
+        """
         self._seating.run(jobs)
         for _ in range(_ATTEMPTS - 1):
-            failed = [job for job in jobs if job.episode.failure is not None]
+            failed = [place for place, job in enumerate(jobs) if job.episode.failure is not None]
             if not failed:
                 return
-            for job in failed:
-                old = job.episode
-                job.episode = new_episode(
-                    job.game,
-                    job.instance,
-                    old.players,
-                    seed=old.seed,
-                    repeat=old.repeat,
-                    attempts=old.attempts + 1,
-                )
-            self._seating.run(failed)
+            for place in failed:
+                jobs[place] = jobs[place].retried()
+            self._seating.run([jobs[place] for place in failed])
         for job in jobs:
             if job.episode.failure is not None:
                 raise PlayerError(
@@ -220,5 +207,5 @@ class OnlineRollouts:
         use: Use = "train"
         if self._fault != "share" and partner_broke_it(episode, role):
             use = self._fault
-        found = self._rewards.returns(episode, role)
-        return RoleSample(episode, role, group, trajectory.rows, rewards, found, use)
+        returns = self._rewards.returns(episode, role)
+        return RoleSample(episode, role, group, trajectory.rows, rewards, returns, use)

@@ -19,19 +19,18 @@ from typing import Any, Literal, NamedTuple, TypeAlias, TypeVar
 import msgspec
 import transformers
 
+from playpen.bounds import PositiveFloat, PositiveInt
 from playpen.chat_format import ChatFormat
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
 from playpen.player import Player, PlayerError
-from playpen.players.hf import HuggingFaceOptions
-from playpen.referee import new_episode
 from playpen.rewards import Rewards, partner_broke_it
-from playpen.rollout import ForkPoint, Job, make_jobs
+from playpen.rollout import Job, make_jobs
 from playpen.training import ConfigError, TrainingRun, require_partner
+from playpen_trainers.arguments import OptimiserOptions, check_optimiser
 from playpen_trainers.data import PreferenceRow, UnpairedRow, learner_rows, sides
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.optimisation import OptimiserOptions, Positive, Rate, check_optimiser
-from playpen_trainers.seats import Seating, player_of
+from playpen_trainers.seats import Seating
 from playpen_trainers.vllm_rollouts import check_engine
 
 RowT = TypeVar("RowT", PreferenceRow, UnpairedRow)
@@ -53,9 +52,9 @@ class PreferenceOptions(OptimiserOptions, kw_only=True):
             that it need not be kept in memory.
     """
 
-    learning_rate: Rate = 5e-6
-    samples: Positive = 4
-    beta: Rate = 0.1
+    learning_rate: PositiveFloat = 5e-6
+    samples: PositiveInt = 4
+    beta: PositiveFloat = 0.1
     precompute_ref_log_probs: bool = False
 
 
@@ -99,12 +98,8 @@ def recorded(run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
     Raises:
         ConfigError: there are none, or one is of a test split.
     """
-    data = msgspec.structs.replace(
-        run.config.data, outcomes=("success", "lose", "abort"), min_score=None
-    )
-    config = msgspec.structs.replace(run.config, data=data)
-    found = TrainingRun(run.trainer, config, run.output).demonstrations()
-    return [(episode, roles) for episode, roles in found if episode.outcome is not None]
+    chosen = run.demonstrations(any_outcome=True)
+    return [(episode, roles) for episode, roles in chosen if episode.outcome is not None]
 
 
 class PreferenceRollouts:
@@ -122,20 +117,12 @@ class PreferenceRollouts:
         self.played = 0
 
     @classmethod
-    def of(
-        cls, run: TrainingRun, learner: Learner, seating: Seating, device: str
-    ) -> PreferenceRollouts:
-        """A table where the model plays on a device, as ``[rollout]`` says."""
-        rollout = run.config.rollout
+    def of(cls, learner: Learner, seating: Seating, device: str) -> PreferenceRollouts:
+        """Roll-outs by the model on a device, as ``[rollout]`` says."""
         learner.model.eval()
         if str(learner.model.device) != device:
             learner.model.to(device)
-        sampling = HuggingFaceOptions(
-            temperature=rollout.temperature,
-            max_new_tokens=rollout.max_new_tokens,
-            batch_size=rollout.concurrency,
-        )
-        return cls(seating, player_of(learner.model, learner, sampling))
+        return cls(seating, seating.learner_player(learner.model, learner.tokenizer))
 
     def learned(self, job: Job) -> list[str]:
         """The roles of a job that the learner holds."""
@@ -159,12 +146,6 @@ class PreferenceRollouts:
                 game, instances, players, names, episodes=samples * len(instances), seed=seed
             )
         return self.finish(jobs)
-
-    def fork(self, job: Job, turn: int, seed: int) -> Job:
-        """The job of playing an episode again from its reply number `turn` on, over all roles."""
-        old = job.episode
-        blank = new_episode(job.game, job.instance, old.players, seed=old.seed, repeat=old.repeat)
-        return Job(job.game, job.instance, blank, job.players, ForkPoint(old, turn, seed))
 
     def finish(self, jobs: Sequence[Job]) -> list[Job]:
         """Play jobs and return those that came to an outcome.
@@ -423,7 +404,7 @@ def _sample(
             seed = derive_seed(
                 branch.job.episode.sampling_seed, "candidate", branch.role, branch.turn, number
             )
-            forks.append((branch, number, table.fork(branch.job, branch.turn, seed)))
+            forks.append((branch, number, branch.job.forked(branch.turn, seed)))
     table.finish([job for _, _, job in forks])
     for branch, number, job in forks:
         if job.episode.outcome is None:
@@ -451,7 +432,7 @@ def _play_on(
                     candidate.number,
                     number,
                 )
-                job = table.fork(candidate.job, branch.turn + 1, seed)
+                job = candidate.job.forked(branch.turn + 1, seed)
                 forks.append((branch, candidate, job))
     if forks:
         table.finish([job for _, _, job in forks])

@@ -18,9 +18,9 @@ from playpen.player import Player
 from playpen.players.program import ProgramPlayer
 from playpen.plugins import get_game, make_player
 from playpen.training import ConfigError, TrainConfig, TrainingRun
+from playpen_trainers.checkpointing import kept_checkpoint_states, save
 from playpen_trainers.curriculum import Situation
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import kept_checkpoint_states, save
 from playpen_trainers.seats import LEARNER, Seating, learned_roles
 
 _SNAPSHOT = f"{LEARNER}@"
@@ -75,12 +75,12 @@ class Partners(TrainerCallback):
         Somebody else never takes the only role that the learner holds.
         """
         names = self.names()
-        chance = random.Random(derive_seed("partner", self._seed, situation.number))
-        if not names or len(roles) < 2 or chance.random() >= self._table.partner_share:
+        rng = random.Random(derive_seed("partner", self._seed, situation.number))
+        if not names or len(roles) < 2 or rng.random() >= self._table.partner_share:
             return {}
-        role = chance.choice(list(roles))
-        [name] = chance.choices(names, self._weights(names))
-        return {role: (name, self._seating.guest(self._spec(name)))}
+        role = rng.choice(list(roles))
+        [name] = rng.choices(names, self._weights(names))
+        return {role: (name, self._seating.player(self._spec(name)))}
 
     def learn(self, name: str, returns: Sequence[float]) -> None:
         """Take note of what the learner earned with a partner."""
@@ -91,7 +91,7 @@ class Partners(TrainerCallback):
     def on_step_end(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """Take a snapshot every so many steps, and let go of the oldest one beyond the limit."""
+        """Take a snapshot every so many steps, and drop the oldest one beyond the limit."""
         if state.global_step % self._table.snapshot_every:
             return
         assert self._trainer is not None
@@ -100,7 +100,7 @@ class Partners(TrainerCallback):
         while len(self._snapshots) > self._table.snapshots:
             gone = _label(self._snapshots.pop(0))
             self._earned.pop(gone, None)
-            self._seating.dismiss(self._spec(gone))
+            self._seating.release(self._spec(gone))
         if state.is_world_process_zero:
             self._clean()
 

@@ -125,24 +125,24 @@ class Progress(TrainerCallback):
         **_: Any,
     ) -> None:
         """Record what TRL logs, and show what matters of it."""
-        found = {
+        numbers = {
             key: float(value)
             for key, value in (logs or {}).items()
             if key not in _UNRECORDED and isinstance(value, int | float) and math.isfinite(value)
         }
-        if "loss" not in found:
+        if "loss" not in numbers:
             return
-        if "num_tokens" in found:  # TRL counts from the start of the process
-            found["num_tokens"] += self._tokens_before
-            self._tokens = found["num_tokens"]
-        count = found.get("tokens_sampled", found.get("num_tokens"))
+        if "num_tokens" in numbers:  # TRL counts from the start of the process
+            numbers["num_tokens"] += self._tokens_before
+            self._tokens = numbers["num_tokens"]
+        count = numbers.get("tokens_sampled", numbers.get("num_tokens"))
         if count is not None:
             now = time.monotonic()
-            found["tokens_per_second"] = (count - self._counted) / max(now - self._moment, 1e-9)
+            numbers["tokens_per_second"] = (count - self._counted) / max(now - self._moment, 1e-9)
             self._counted, self._moment = count, now
-        self._run.log(state.global_step, found)
+        self._run.log(state.global_step, numbers)
         # A generation batch lasts several steps, and only the first of them tells of it.
-        self._last = self._last | found
+        self._last = self._last | numbers
 
     def _shown(self) -> RenderableType:
         """What is drawn, by a thread of its own."""

@@ -16,17 +16,20 @@ from typing import Any, Literal
 import msgspec
 from rich.console import Console
 
+from playpen.bounds import PositiveInt
 from playpen.episode import Episode
+from playpen.files import write_atomically
 from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
-from playpen_trainers.curriculum import Situations
+from playpen_trainers.arguments import length_limit, processes
+from playpen_trainers.checkpointing import starting_point
+from playpen_trainers.curriculum import Curriculum
 from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
-from playpen_trainers.optimisation import Positive, length_limit, processes, starting_point
 from playpen_trainers.partners import Partners
-from playpen_trainers.seats import LEARNER, Seating, player_of
+from playpen_trainers.seats import LEARNER, Seating
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
 from playpen_trainers.validation import Validation
 
@@ -48,11 +51,11 @@ class RFTOptions(SFTOptions, kw_only=True):
         from_start: fine-tune the starting model in each iteration, not the one that played.
     """
 
-    iterations: Positive = 3
-    samples: Positive = 8
+    iterations: PositiveInt = 3
+    samples: PositiveInt = 8
     keep: Literal["success", "best"] = "success"
     min_return: float = 0.0
-    per_instance: Positive | None = None
+    per_instance: PositiveInt | None = None
     from_start: bool = False
 
 
@@ -115,7 +118,8 @@ class Iteration(TrainingRun):
 
     def note(self, what: RolloutsDone | Done) -> None:
         """Note that it has played, or that it is done."""
-        _write(self.output / f"{type(what).__name__.lower()}.json", [what])
+        name = "played.json" if isinstance(what, RolloutsDone) else "done.json"
+        _write(self.output / name, [what])
 
     def kept(self) -> list[Kept]:
         """What it learns from."""
@@ -132,9 +136,7 @@ def _read(path: Path, kind: type[Any]) -> Any:
 
 
 def _write(path: Path, lines: Iterable[Any]) -> None:
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_bytes(b"".join(msgspec.json.encode(line) + b"\n" for line in lines))
-    unfinished.replace(path)
+    write_atomically(path, (msgspec.json.encode(line) + b"\n" for line in lines))
 
 
 class RFT(Trainer):
@@ -175,7 +177,7 @@ class RFT(Trainer):
             ConfigError: the learner is not an ``hf:`` model, or an iteration kept nothing.
             PlayerError: a teacher failed again and again.
         """
-        seating = Seating(run)
+        seating = Seating(run, rank=self.options.lora_r)
         try:
             return _Training(self.options, run, seating).iterate()
         finally:
@@ -231,29 +233,24 @@ class _Training:
         run, options = self._run, self._options
         learner = self._learner(iteration.number - 1)
         groups = self._groups()
-        situations = Situations(run, groups * options.iterations)
+        curriculum = Curriculum(run, groups * options.iterations)
         partners = Partners(run, learner, self._seating)
         earlier = Iteration(run, iteration.number - 1, 0).played()
         if earlier is not None:
-            situations.restore(earlier.situations)
+            curriculum.restore(earlier.situations)
             partners.restore(earlier.partners)
         rollouts = OnlineRollouts(
             self._seating,
-            situations,
+            curriculum,
             partners,
             run.rewards(),
             seed=run.config.rollout.seed,
             fault=run.config.reward.partner_fault,
         )
-        sampling = HuggingFaceOptions(
-            temperature=run.config.rollout.temperature,
-            max_new_tokens=run.config.rollout.max_new_tokens,
-            batch_size=run.config.rollout.concurrency,
-        )
         console = Console(stderr=True)
         title = f"iteration {iteration.number} of {options.iterations}"
         console.print(f"{title}: playing {groups * options.samples} episodes", highlight=False)
-        player = player_of(learner.model.eval(), learner, sampling)
+        player = self._seating.learner_player(learner.model.eval(), learner.tokenizer)
         batch = rollouts.play(player, groups, options.samples)
         kept = best_parts(batch.parts, options)
         values = _summary(batch, kept)
@@ -270,11 +267,11 @@ class _Training:
                 "learner with sft first"
             )
         iteration.keep(_by_episode(kept))
-        iteration.note(RolloutsDone(situations.state(), partners.state()))
+        iteration.note(RolloutsDone(curriculum.state(), partners.state()))
         iteration.log(0, values)
 
     def _groups(self) -> int:
-        """How many situations an iteration plays."""
+        """How many groups an iteration plays."""
         instances, wanted = self._run.instances(), self._run.config.rollout.episodes
         if wanted is None:
             return sum(map(len, instances.values()))
@@ -320,7 +317,7 @@ class _Training:
                 *source, self._options.dtype, four_bits=self._options.load_in_4bit
             )
             learner.model.to(processes().device)
-            self._loaded = number, self._seating.follow(learner, self._options.lora_r)
+            self._loaded = number, learner
         return self._loaded[1]
 
     def _save_start(self) -> Path:

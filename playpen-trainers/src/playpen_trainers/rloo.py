@@ -1,6 +1,6 @@
 """``rloo``: ``grpo`` with leave-one-out advantages, neither clipped hard nor scaled.
 
-TRL 1.16's own RLOO trainer takes no roll-out function, so this one stands on ours for GRPO.
+TRL 1.16's own RLOO trainer takes no roll-out function, so this one is built on ours for GRPO.
 """
 
 from __future__ import annotations

@@ -1,46 +1,30 @@
-"""Who sits where when a training plays: the learner, its teacher, and players in this process."""
+"""Who holds which role when a training plays: the learner, its teacher, and other players."""
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import Collection, Coroutine, Iterable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from typing import Any, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
 
 import torch
 
 from playpen.episode import Episode
 from playpen.game import Game
 from playpen.instance import Instance
+from playpen.play_loop import PlayLoop
 from playpen.player import Player, parse_options
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer, load_checkpoint
 from playpen.plugins import make_player, resolve_spec
 from playpen.rollout import Job, make_jobs, rollout
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.arguments import OptimiserOptions
 from playpen_trainers.learner import Learner, check_learner, load_learner
-from playpen_trainers.optimisation import OptimiserOptions
 from playpen_trainers.vllm_rollouts import VllmLearner
 
 LEARNER = "learner"
 """The name of the learner in the records of episodes."""
 
-ResultT = TypeVar("ResultT")
 
-
-def player_of(model: Any, learner: Learner, options: HuggingFaceOptions) -> Player:
-    """The learner as a player, with its weights as they are at each step.
-
-    With a follower, as they are now: ask again after each step.
-
-    Raises:
-        PlayerError: the follower cannot play; says why.
-    """
-    if learner.follower is not None:
-        return learner.follower.player(model, learner, options)
-    return HuggingFacePlayer.over(model, learner.tokenizer, options)
-
-
-def partner(spec: str) -> Player:
+def make_partner(spec: str) -> Player:
     """A player that the learner meets while it trains.
 
     A model in this process generates in the same thread as the learner, so that what is played
@@ -65,66 +49,51 @@ def learned_roles(game: Game, wanted: Collection[str] | None) -> list[str]:
     return [role for role in game.role_names() if wanted is None or role in wanted]
 
 
-class PlayLoop:
-    """One event loop for all that a training plays, so that connections outlive a roll-out.
-
-    In a notebook, whose thread has a loop running, it lives in a thread of its own.
-    """
-
-    def __init__(self) -> None:
-        self._runner = asyncio.Runner()
-        try:
-            asyncio.get_running_loop()
-        except RuntimeError:
-            self._thread = None
-        else:
-            self._thread = ThreadPoolExecutor(1)
-
-    def run(self, work: Coroutine[Any, Any, ResultT]) -> ResultT:
-        """Run to the end and return the result."""
-        if self._thread is None:
-            return self._runner.run(work)
-        return self._thread.submit(self._runner.run, work).result()
-
-    def close(self) -> None:
-        """Close the loop."""
-        if self._thread is None:
-            self._runner.close()
-        else:
-            self._thread.submit(self._runner.close).result()
-            self._thread.shutdown()
-
-
 class Seating:
     """Which roles of each game the learner holds, and who holds the others.
+
+    Args:
+        run: says who they are, and how the learner plays.
+        rank: of the adapter that the learner gets; 0 if it gets none.
 
     Attributes:
         games: the games by name.
     """
 
-    def __init__(self, run: TrainingRun) -> None:
+    def __init__(self, run: TrainingRun, *, rank: int = 0) -> None:
         self.games: dict[str, Game] = run.games()
         self._wanted = run.config.learner.roles
         self._spec = run.config.teacher.player
-        self._guests: dict[str, Player] = {}
-        self._concurrency = run.config.rollout.concurrency
-        self._seed = run.config.rollout.seed
-        self._run = run
-        self._follower: VllmLearner | None = None
-        self.loop = PlayLoop()
+        self._others: dict[str, Player] = {}
+        self._rollout = run.config.rollout
+        self._loop = PlayLoop()
+        in_vllm = self._rollout.engine == "vllm"
+        self._vllm = VllmLearner(run, rank, self._loop) if in_vllm else None
 
-    def follow(self, learner: Learner, rank: int) -> Learner:
-        """The learner as ``[rollout] engine`` has it played, until this is closed.
+    def learner_player(
+        self, model: Any, tokenizer: Any, *, temperature: float | None = None
+    ) -> Player:
+        """The player of the learner, as ``[rollout]`` says.
+
+        With transformers it has the model's weights as they are at each reply.  With vLLM it has
+        those of now, and the player that was given out before ends: ask again after each step.
 
         Args:
-            learner: as it was loaded.
-            rank: of the adapter that it gets; 0 if it gets none.
+            model: the learner, with its adapter if that was made already.
+            tokenizer: of the learner.
+            temperature: of its replies, if not that of ``[rollout]``.
+
+        Raises:
+            PlayerError: vLLM does not start, or cannot run the adapter; says why.
         """
-        if self._run.config.rollout.engine == "hf":
-            return learner
-        if self._follower is None:
-            self._follower = VllmLearner(self._run, rank, self.loop)
-        return learner._replace(follower=self._follower)
+        sampling = HuggingFaceOptions(
+            temperature=self._rollout.temperature if temperature is None else temperature,
+            max_new_tokens=self._rollout.max_new_tokens,
+            batch_size=self._rollout.concurrency,
+        )
+        if self._vllm is not None:
+            return self._vllm.player(model, tokenizer, sampling)
+        return HuggingFacePlayer.over(model, tokenizer, sampling)
 
     def learned(self, game: Game) -> list[str]:
         """The roles of a game that the learner holds."""
@@ -158,44 +127,44 @@ class Seating:
     def play(self, instances: Mapping[str, Sequence[Instance]], learner: Player) -> list[Episode]:
         """Play every instance once."""
         jobs: list[Job] = []
-        for name, found in instances.items():
+        for name, chosen in instances.items():
             by_role, names = self.players(self.games[name], learner)
-            jobs += make_jobs(self.games[name], found, by_role, names, seed=self._seed)
+            jobs += make_jobs(self.games[name], chosen, by_role, names, seed=self._rollout.seed)
         self.run(jobs)
         return [job.episode for job in jobs]
 
     def run(self, jobs: Iterable[Job]) -> None:
         """Play some jobs; their episodes hold what came out."""
-        work = rollout(jobs, lambda episode: None, concurrency=self._concurrency)
-        self.loop.run(work)
+        work = rollout(jobs, lambda episode: None, concurrency=self._rollout.concurrency)
+        self._loop.run(work)
 
-    def guest(self, spec: str) -> Player:
+    def player(self, spec: str) -> Player:
         """The player of a spec, made when it is asked for the first time.
 
         Raises:
             PluginError, SpecError, PlayerError: it cannot be made.
         """
-        if spec not in self._guests:
-            self._guests[spec] = partner(spec)
-        return self._guests[spec]
+        if spec not in self._others:
+            self._others[spec] = make_partner(spec)
+        return self._others[spec]
 
-    def dismiss(self, spec: str) -> None:
-        """Release the player of a spec, who is not needed any longer."""
-        if spec in self._guests:
-            self.loop.run(self._guests.pop(spec).close())
+    def release(self, spec: str) -> None:
+        """Close the player of a spec, which is not needed any longer."""
+        if spec in self._others:
+            self._loop.run(self._others.pop(spec).close())
 
     def close(self) -> None:
-        """Release all guests, who follows the learner, and the loop."""
-        for spec in list(self._guests):
-            self.dismiss(spec)
-        if self._follower is not None:
-            self._follower.close()
-        self.loop.close()
+        """Close all other players, vLLM's engine and the loop."""
+        for spec in list(self._others):
+            self.release(spec)
+        if self._vllm is not None:
+            self._vllm.close()
+        self._loop.close()
 
     def _the_teacher(self) -> Player:
         if self._spec is None:
             raise ConfigError("nobody plays the roles that the learner does not; name a [teacher]")
-        return self.guest(self._spec)
+        return self.player(self._spec)
 
 
 def seated_learner(run: TrainingRun, options: OptimiserOptions) -> tuple[Learner, Seating]:
@@ -207,5 +176,4 @@ def seated_learner(run: TrainingRun, options: OptimiserOptions) -> tuple[Learner
     learner = load_learner(
         *check_learner(run.learner), options.dtype, four_bits=options.load_in_4bit
     )
-    seating = Seating(run)
-    return seating.follow(learner, options.lora_r), seating
+    return learner, Seating(run, rank=options.lora_r)

@@ -13,6 +13,15 @@ from playpen.player import SpecString, parse_spec
 from playpen.plugins import resolve_spec
 from playpen.store import Run
 from playpen.training import ConfigError, Trainer, TrainingRun
+from playpen_trainers.arguments import (
+    OptimiserOptions,
+    adapter,
+    arguments,
+    check_optimiser,
+    length_limit,
+    processes,
+)
+from playpen_trainers.checkpointing import Start, Stateful, fit, starting_point
 from playpen_trainers.data import (
     SupervisedRow,
     chat_rows,
@@ -21,18 +30,6 @@ from playpen_trainers.data import (
     read_chats,
 )
 from playpen_trainers.learner import Learner, check_learner
-from playpen_trainers.optimisation import (
-    OptimiserOptions,
-    Start,
-    Stateful,
-    adapter,
-    arguments,
-    check_optimiser,
-    fit,
-    length_limit,
-    processes,
-    starting_point,
-)
 from playpen_trainers.seats import seated_learner
 from playpen_trainers.validation import Validation
 from playpen_trainers.vllm_rollouts import check_engine

@@ -1,4 +1,4 @@
-"""Tiny models made on the spot: a Llama with a word-level tokenizer, for demos and tests."""
+"""Tiny models with random weights: a Llama with a word-level tokenizer, for demos and tests."""
 
 from __future__ import annotations
 

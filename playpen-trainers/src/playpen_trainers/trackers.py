@@ -62,12 +62,12 @@ def read_settings(directory: Path | None = None) -> TrackerSettings:
         TrackerError: the file is not valid; names it.
     """
     try:
-        found = read_project(directory)
-        settings = msgspec.convert(found.table("trackers"), TrackerSettings)
+        project = read_project(directory)
+        settings = msgspec.convert(project.table("trackers"), TrackerSettings)
     except SettingsError as error:
         raise TrackerError(str(error)) from None
     except msgspec.ValidationError as error:
-        raise TrackerError(f"{found.path}: [trackers]: {error}") from None
+        raise TrackerError(f"{project.path}: [trackers]: {error}") from None
     named = os.environ.get(VARIABLE)
     if named is not None:
         settings.report_to = [name for part in named.split(",") if (name := part.strip())]
@@ -133,7 +133,7 @@ class Track:
             handler: Callable[..., object] = getattr(callback, event)
             try:
                 handler(self._arguments, self._state, self._control, model=None, **values)
-            except Exception as error:  # servers, disks, versions: not the game's business
+            except Exception as error:  # of a server, a disk, a version: the game goes on
                 del self._callbacks[name]
                 warn_of(name, error)
 
@@ -317,10 +317,10 @@ def playpen_train_finished() -> None:
 
 def _flat(table: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
     """A table of tables as one table with dotted keys."""
-    found: dict[str, Any] = {}
+    flat: dict[str, Any] = {}
     for key, value in table.items():
         if isinstance(value, Mapping):
-            found |= _flat(value, f"{prefix}{key}.")
+            flat |= _flat(value, f"{prefix}{key}.")
         else:
-            found[f"{prefix}{key}"] = value
-    return found
+            flat[f"{prefix}{key}"] = value
+    return flat

@@ -9,11 +9,10 @@ import transformers
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from playpen.episode import Episode
-from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.checkpointing import save
 from playpen_trainers.learner import Learner
-from playpen_trainers.optimisation import save
-from playpen_trainers.seats import Seating, player_of
+from playpen_trainers.seats import Seating
 
 _BEST = "best"
 
@@ -79,15 +78,12 @@ class Validation(TrainerCallback):
         Returns:
             The `measures` over all games; with several games also those of each, as ``NAME/GAME``.
         """
-        options = HuggingFaceOptions(
-            temperature=self._table.temperature,
-            max_new_tokens=self._run.config.rollout.max_new_tokens,
-            batch_size=self._run.config.rollout.concurrency,
-        )
         was_training = model.training
         model.eval()
         try:
-            player = player_of(model, self._learner, options)
+            player = self._seating.learner_player(
+                model, self._learner.tokenizer, temperature=self._table.temperature
+            )
             episodes = self._seating.play(self._instances, player)
         finally:
             model.train(was_training)

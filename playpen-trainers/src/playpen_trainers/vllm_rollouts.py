@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from peft import PeftModel
 
+from playpen.play_loop import PlayLoop
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, TrainingRun
-from playpen_trainers.learner import Learner, check_learner
-from playpen_trainers.optimisation import OptimiserOptions
+from playpen_trainers.arguments import OptimiserOptions
+from playpen_trainers.learner import check_learner
 
 if TYPE_CHECKING:
     from playpen.players.vllm import VllmPlayer
-    from playpen_trainers.seats import PlayLoop
 
 _FOLDER = "rollout-adapter"
 _TRAINED = "default"
@@ -45,12 +45,12 @@ class VllmLearner:
         self._numbers = itertools.count()
         self._player: VllmPlayer | None = None
 
-    def player(self, model: Any, learner: Learner, sampling: HuggingFaceOptions) -> VllmPlayer:
+    def player(self, model: Any, tokenizer: Any, sampling: HuggingFaceOptions) -> VllmPlayer:
         """The learner as it is now; the player that was given out before ends.
 
         Args:
             model: the learner, with its adapter if that was made already.
-            learner: has the tokenizer.
+            tokenizer: of the learner.
             sampling: how replies are sampled.
 
         Raises:
@@ -71,7 +71,7 @@ class VllmLearner:
         self._player = VllmPlayer.following(
             self._spec.target,
             options,
-            tokenizer=learner.tokenizer,
+            tokenizer=tokenizer,
             adapter=adapter,
             rank=self._rank,
         )

@@ -49,7 +49,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             "name at least two runs: the first one is what others are compared to"
         )
     first, *others = [_recorded(run) for run in runs]
-    found = {
+    compared = {
         run: (compare_results(first.results, them.results, seed=seed), _shifts(first, them))
         for run, them in zip(runs[1:], others, strict=True)
     }
@@ -59,13 +59,13 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
                 "gains": [_plain(gain) for gain in gains],
                 "reasons": [shift._asdict() for shift in shifts],
             }
-            for run, (gains, shifts) in found.items()
+            for run, (gains, shifts) in compared.items()
         }
         click.echo(json.dumps(document))
         return
     console = Console()
     alone = False
-    for run, (gains, shifts) in found.items():
+    for run, (gains, shifts) in compared.items():
         if not gains:
             click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
             alone = True
@@ -131,9 +131,9 @@ def _recorded(path: str) -> RecordedResults:
     for run in runs:
         for episode in run.episodes():
             aggregate.add(episode)
-            found = reason_of(episode)
-            if found is not None:
-                _, role, code = found
+            reason = reason_of(episode)
+            if reason is not None:
+                _, role, code = reason
                 counts[episode.game, episode.instance, (role or "", code or "lost")] += 1
     return RecordedResults(aggregate.results, counts)
 
@@ -146,11 +146,11 @@ def _shifts(first: RecordedResults, other: RecordedResults) -> list[Shift]:
         if not common:
             continue
         before, after = first.shares(game, common), other.shares(game, common)
-        found = [
+        of_game = [
             Shift(game, *reason, before.get(reason, 0.0), after.get(reason, 0.0))
             for reason in sorted(before.keys() | after.keys())
         ]
-        shifts += sorted(found, key=lambda shift: -abs(shift.after - shift.before))
+        shifts += sorted(of_game, key=lambda shift: -abs(shift.after - shift.before))
     return shifts
 
 

@@ -38,9 +38,9 @@ def generate(
 
     rules = get_game(game)
     document = rules.generate(split, seed=seed, level=level, n=count)
-    found = parse_instances(document, rules, source=f"{game} generator", split=split)
+    made = parse_instances(document, rules, source=f"{game} generator", split=split)
     write_output(output, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    click.echo(f"{len(found)} instances of {game} ({split} split) are in {output}")
+    click.echo(f"{len(made)} instances of {game} ({split} split) are in {output}")
 
 
 @instances.command()
@@ -55,14 +55,14 @@ def validate(file: str, game: str) -> None:
     from playpen.instance_sets import read_instances
 
     try:
-        found = read_instances(file, get_game(game))
+        checked = read_instances(file, get_game(game))
     except InstanceError as error:
         click.echo(f"Error: {error}", err=True)
         raise SystemExit(ExitCode.FOUND_PROBLEMS) from None
-    different = len({instance.hash for instance in found})
-    experiments = len({instance.experiment.name for instance in found})
+    different = len({instance.hash for instance in checked})
+    experiments = len({instance.experiment.name for instance in checked})
     click.echo(
-        f"{file}: valid; {len(found)} instances ({different} different) "
+        f"{file}: valid; {len(checked)} instances ({different} different) "
         f"in {experiments} experiments"
     )
 

@@ -98,12 +98,12 @@ def _tables(kind: str) -> Iterator[Table | str]:
             "trainers": "; install them with: pip install playpen-trainers",
         }.get(kind, "")
         yield f"No {kind} are installed{hint}"
-    for owner, found in sorted(rows.items()):
+    for owner, listed in sorted(rows.items()):
         table = plain_table(*columns, title=f"{kind} of {owner}" if owner else kind)
         table.columns[0].style = "cyan"
         for column in table.columns[:-1]:
             column.no_wrap = True
-        for row in found:
+        for row in listed:
             table.add_row(*map(Text, row))
         yield table
 
@@ -273,10 +273,10 @@ def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Str
 
     console = Console()
     console.print(Text.assemble((name, "bold"), f"  {summary}"))
-    found = {table: options_of(kind) for table, kind in tables.items()}
-    everything = [option for options in found.values() for option in options]
+    by_table = {table: options_of(kind) for table, kind in tables.items()}
+    everything = [option for options in by_table.values() for option in options]
     widths = [max((len(option[i]) for option in everything), default=0) for i in (0, 2)]
-    for table, options in found.items():
+    for table, options in by_table.items():
         console.print()
         if table:
             summary = plain(summary_of(tables[table])).rstrip(".")

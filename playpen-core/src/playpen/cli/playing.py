@@ -46,19 +46,18 @@ def choose_instances(
     from playpen.player import did_you_mean
 
     game = get_game(name)
-    if not source and levels and set(levels) <= set(game.levels()):
-        # A level is made alone: whole splits are large.
-        return [i for level in levels for i in ready_instances(game, split, level)]
-    offered = find_instances(source, game) if source else ready_instances(game, split)
+    given = find_instances(source, game) if source else None
     if not levels:
-        return offered
+        return ready_instances(game, split) if given is None else given
     chosen = []
     for level in levels:
-        of_level = [instance for instance in offered if instance.experiment.name == level]
-        if not of_level and not source and level in game.levels():
+        if given is None:
             of_level = ready_instances(game, split, level)
+        else:
+            of_level = [instance for instance in given if instance.experiment.name == level]
         if not of_level:
-            known = dict.fromkeys(instance.experiment.name for instance in offered)
+            every = ready_instances(game, split) if given is None else given
+            known = dict.fromkeys(instance.experiment.name for instance in every)
             if not source:
                 known |= dict.fromkeys(game.levels())
             raise InstanceError(

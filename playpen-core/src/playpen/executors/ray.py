@@ -10,12 +10,13 @@ import asyncio
 import logging
 import os
 from collections.abc import Callable, Iterator
-from typing import Annotated, Any
+from typing import Any
 
 import msgspec
 import ray
 from ray.exceptions import RayError, RayTaskError
 
+from playpen.bounds import NonNegativeFloat, PositiveInt
 from playpen.cast import Cast
 from playpen.episode import Episode, Failure
 from playpen.instance import Instance
@@ -23,9 +24,6 @@ from playpen.player import PlayerError
 from playpen.rollout import LoopYield, play_episode
 from playpen.runner import Executor, SeatedGames, Unit
 from playpen.store import Run, RunConfig
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Share = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class RayOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -37,9 +35,9 @@ class RayOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         gpus: of each worker.
     """
 
-    workers: Positive = 1
-    cpus: Share = 1.0
-    gpus: Share = 0.0
+    workers: PositiveInt = 1
+    cpus: NonNegativeFloat = 1.0
+    gpus: NonNegativeFloat = 0.0
 
 
 class _Worker:
@@ -56,7 +54,7 @@ class _Worker:
         """Return once the players are there."""
 
     async def play(self, number: int, blank: bytes) -> bytes:
-        """Play the episode of a unit; it comes and goes as it is written to files."""
+        """Play the episode of a unit; it is passed and returned as it is written to files."""
         episode = msgspec.json.decode(blank, type=Episode)
         job = self._games.job(self._instances[number], episode)
         await play_episode(job, self._loop_yield, self._config.limits)
@@ -70,8 +68,8 @@ class _Worker:
 class RayExecutor(Executor):
     """``ray:[ADDRESS]?workers=2``: Ray's own default address, or a cluster started on this machine.
 
-    Packs and extras must be installed on the machines of the cluster.  What a worker's death takes
-    with it counts as failed attempts; `playpen resume` plays them again.
+    Packs and extras must be installed on the machines of the cluster.  The episodes in
+    flight on a worker that ends count as failed attempts; `playpen resume` plays them again.
     """
 
     Options = RayOptions

@@ -24,7 +24,7 @@ def data_home() -> Path:
     return Path(base) / "playpen"
 
 
-class Imported(msgspec.Struct):
+class Imported(msgspec.Struct, frozen=True):
     """One file that was imported: game, number of instances, and where they now are.
 
     `replaced` tells that the set had instances of the game before.
@@ -66,12 +66,12 @@ def import_instances(
         )
     if label != Path(label).name or label == "..":
         raise InstanceError(f"{label!r} cannot name a set; choose a --name without slashes")
-    found = [(get_game(g), _read_completed(get_game(g), source)) for g, source in sources]
+    sets = [(get_game(g), _read_completed(get_game(g), source)) for g, source in sources]
     folder = data_home() / "instances" / label
     imported = []
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for rules, instances in found:
+        for rules, instances in sets:
             target = folder / f"{rules.name}.json"
             replaced = target.exists()
             target.write_bytes(msgspec.json.encode(document_of(instances)))

@@ -20,14 +20,14 @@ from playpen.scoring import episode_scores
 TOLERANCE = 1e-6
 
 
-class Response(msgspec.Struct):
+class Response(msgspec.Struct, frozen=True):
     """What one player said."""
 
     player: str
     content: str
 
 
-class Recording(msgspec.Struct):
+class Recording(msgspec.Struct, frozen=True):
     """One recorded episode.  Only responses, instance and experiment settings are relied on."""
 
     id: str
@@ -156,18 +156,18 @@ def compare_scores(
     A flag without a recorded value is not compared, nor what is not stable from play to play.
     """
     flags = {"Aborted": episode.aborted, "Success": episode.success, "Lose": episode.lose}
-    found = []
+    differences = []
     for name, old in recording.episode_scores.items():
         if name in game.unstable_scores:
             continue
         if name in flags:
             if old is not None and bool(old) != flags[name]:
-                found.append(Divergence(name, "score", old, int(flags[name])))
+                differences.append(Divergence(name, "score", old, int(flags[name])))
         elif name not in replayed:
-            found.append(Divergence(name, "score", old, "nothing"))
+            differences.append(Divergence(name, "score", old, "nothing"))
         elif not _agree(old, replayed[name]):
-            found.append(Divergence(name, "score", old, replayed[name]))
-    return found
+            differences.append(Divergence(name, "score", old, replayed[name]))
+    return differences
 
 
 def _agree(old: Any, new: Any) -> bool:

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import msgspec
 from huggingface_hub import constants as hub
 
 from playpen.player import PlayerError, SpecError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedTokenizerBase
 
 
 def read_template(path: str | None) -> str | None:
@@ -57,7 +61,7 @@ def last_written(checkpoint: Path) -> int:
     return max(file.stat().st_mtime_ns for file in checkpoint.iterdir())
 
 
-class AdapterConfig(msgspec.Struct):
+class AdapterConfig(msgspec.Struct, frozen=True):
     """What an adapter's directory says of itself: the model it was trained on, and its rank."""
 
     base_model_name_or_path: str
@@ -79,6 +83,28 @@ def read_adapter(scheme: str, adapter: Path) -> AdapterConfig:
         )
     except msgspec.DecodeError as error:
         raise PlayerError(f"{scheme}:{adapter}: adapter_config.json: {error}") from None
+
+
+def load_tokenizer(
+    base: Path | str, revision: str | None, adapter: Path | None
+) -> PreTrainedTokenizerBase:
+    """The tokenizer of an adapter's directory where it has one, else that of its base model.
+
+    Whatever transformers raises where it cannot be loaded is passed on (see `cause`).
+
+    Args:
+        base: directory of a checkpoint, or name of a model on the hub.
+        revision: of a model on the hub.
+        adapter: directory of an adapter of it, if there is one.
+    """
+    from transformers import AutoTokenizer
+
+    if adapter is not None and (adapter / "tokenizer_config.json").is_file():
+        base, revision = adapter, None
+    tokenizer: PreTrainedTokenizerBase = AutoTokenizer.from_pretrained(
+        base, revision=revision, trust_remote_code=False
+    )
+    return tokenizer
 
 
 def cause(error: BaseException) -> str:

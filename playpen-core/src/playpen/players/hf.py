@@ -8,42 +8,35 @@ import logging
 import random
 import threading
 import weakref
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import msgspec
 import torch
 from transformers import (
     AutoConfig,
     AutoModelForCausalLM,
-    AutoTokenizer,
     BitsAndBytesConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
 )
 
+from playpen.bounds import AboveZeroToOne, NonNegativeFloat, NonNegativeInt, PositiveInt
 from playpen.chat_format import ChatFormat
-from playpen.conversation import Conversation, Reply
-from playpen.game import Game
-from playpen.player import Player, PlayerError, SpecError
+from playpen.player import PlayerError, SpecError
 from playpen.players.checkpoints import (
     cause,
     last_written,
-    local_checkpoint,
+    load_tokenizer,
     read_adapter,
     read_template,
 )
-from playpen.players.replies import (
-    DEFAULT_NEW_TOKENS,
-    Thinking,
-    generated_reply,
-    longest_reply,
-    no_room,
-)
-from playpen.players.transformers_engine.engine import Engine, LoopEngine, Request
+from playpen.players.local_model import LocalModelPlayer
+from playpen.players.replies import Thinking
+from playpen.players.transformers_engine.engine import Engine, LoopEngine
+from playpen.players.transformers_engine.request import Request
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
 Quantization = Literal["4bit", "8bit"]
 
 
@@ -73,22 +66,29 @@ class HuggingFaceOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=Tru
         chat_template: a Jinja file to use instead of the checkpoint's chat template.
     """
 
-    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    top_k: Natural = 0
+    temperature: NonNegativeFloat = 0.0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne = 1.0
+    top_k: NonNegativeInt = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     device: str = "auto"
-    batch_size: Positive = 32
+    batch_size: PositiveInt = 32
     deterministic: bool = False
-    kept_tokens: Natural = 64 * 2048
+    kept_tokens: NonNegativeInt = 64 * 2048
     quantization: Quantization | None = None
     thinking: Thinking = "strip"
     revision: str | None = None
     chat_template: str | None = None
 
 
-class HuggingFacePlayer(Player):
+class LoadedHuggingFaceModel(NamedTuple):
+    """The engine that runs a model, and how conversations are written for it."""
+
+    engine: Engine
+    chat: ChatFormat
+
+
+class HuggingFacePlayer(LocalModelPlayer[LoadedHuggingFaceModel]):
     """``hf:MODEL``: a model of the hub, a checkpoint directory, or a LoRA adapter's directory.
 
     The model is loaded on first use.  Players of the same checkpoint, data type, quantisation and
@@ -97,6 +97,8 @@ class HuggingFacePlayer(Player):
     """
 
     Options = HuggingFaceOptions
+    scheme = "hf"
+    _options: HuggingFaceOptions
 
     def __init__(self, target: str, options: HuggingFaceOptions) -> None:
         """Check what can be checked without loading.
@@ -110,17 +112,15 @@ class HuggingFacePlayer(Player):
                 f"hf:{target}: quantization={options.quantization} needs bitsandbytes: "
                 "pip install 'playpen-core[quantization]'"
             )
-        self._options = options
-        self._template = read_template(options.chat_template)
+        super().__init__(target, options)
         device = _resolve_device(target, options.device)
         self._source = _Source(
-            local_checkpoint("hf", target, options.revision) or target,
+            self._target,
             options.revision,
             "float32" if device == "cpu" and options.dtype == "auto" else options.dtype,
             options.quantization,
             device,
         )
-        self._loaded: tuple[Engine, ChatFormat] | None = None
 
     @classmethod
     def over(
@@ -141,104 +141,57 @@ class HuggingFacePlayer(Player):
         player = cls.__new__(cls)
         player._options = options or HuggingFaceOptions()
         player._template = read_template(player._options.chat_template)
-        name = model.config.name_or_path or type(model).__name__
+        player._target = model.config.name_or_path or type(model).__name__
         dtype = str(model.dtype).removeprefix("torch.")
-        player._source = _Source(name, None, dtype, None, str(model.device))
-        player._loaded = None
-        player._use(LoopEngine(model, tokenizer, name))
+        player._source = _Source(player._target, None, dtype, None, str(model.device))
+        player._loaded = player._use(LoopEngine(model, tokenizer, player._target))
         return player
 
-    def seat(self, game: Game, role: str) -> Player:
-        """Load the model, so that what is wrong with it shows before anything is played.
+    def _load(self) -> LoadedHuggingFaceModel:
+        return self._use(load_engine(self._source))
 
-        Raises:
-            PlayerError: the model cannot be loaded; says why.
-            SpecError: the model has no chat template.
-        """
-        self._ready()
-        return self
+    def _use(self, engine: Engine) -> LoadedHuggingFaceModel:
+        chat = ChatFormat(engine.tokenizer, chat_template=self._template, stops=engine.stops)
+        engine.acquire()
+        return LoadedHuggingFaceModel(engine, chat)
 
-    async def reply(self, conversation: Conversation) -> Reply:
-        """Generate a reply.
-
-        Where the prompt leaves no room in the model's context, the reply is empty, with the
-        `stop_reason` ``context`` and an empty trace: nothing was fed and nothing sampled.
-
-        Raises:
-            PlayerError: loading or generation failed, or the template refuses the chat.
-        """
-        engine, chat = self._ready()
+    async def _sample(
+        self, loaded: LoadedHuggingFaceModel, ids: Sequence[int], limit: int, seed: int
+    ) -> tuple[list[int], list[float]]:
         options = self._options
-        prompt = chat.prompt(conversation.messages)
-        wanted = longest_reply(options.max_new_tokens, conversation)
-        limit = min(wanted, engine.positions - len(prompt.full))
-        if limit < 1:
-            return no_room(conversation, prompt)
         request = Request(
-            ids=prompt.full,
+            ids=ids,
             limit=limit,
-            stops=chat.end_of_turn,
+            stops=loaded.chat.end_of_turn,
             temperature=options.temperature,
             top_p=options.top_p,
             top_k=options.top_k,
             batch_size=1 if options.deterministic else options.batch_size,
-            chance=random.Random(conversation.seed),
+            rng=random.Random(seed),
             kept_tokens=0 if options.deterministic else options.kept_tokens,
         )
-        await asyncio.wrap_future(engine.submit(request))
-        return generated_reply(
-            chat,
-            prompt,
-            request.sampled,
-            request.logprobs,
-            thinking=options.thinking,
-            cut="length" if limit == wanted else "context",
-        )
+        await asyncio.wrap_future(loaded.engine.submit(request))
+        return request.sampled, request.logprobs
 
-    def describe(self) -> dict[str, Any]:
-        """Model, sampling options, data type, device, and what happens to reasoning.
+    def _release(self, loaded: LoadedHuggingFaceModel) -> None:
+        loaded.engine.release()
 
-        The data type ``auto`` (the checkpoint's own) is resolved once the model is loaded.
-        """
-        options = self._options
+    def _describe_engine(self) -> dict[str, Any]:
         dtype = self._source.dtype
         if self._loaded is not None:
-            dtype = str(self._loaded[0].model.dtype).removeprefix("torch.")
-        described = {
-            "model": str(self._source.target),
-            "revision": options.revision,
-            "chat_template": options.chat_template,
+            dtype = str(self._loaded.engine.model.dtype).removeprefix("torch.")
+        return {
             "dtype": dtype,
-            "quantization": options.quantization,
+            "quantization": self._options.quantization,
             "device": self._source.device,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "top_k": options.top_k,
-            "max_new_tokens": options.max_new_tokens or DEFAULT_NEW_TOKENS,
-            "batch_size": options.batch_size,
-            "deterministic": options.deterministic,
-            "kept_tokens": options.kept_tokens,
-            "reasoning": "stripped" if options.thinking == "strip" else "kept",
         }
-        return {name: value for name, value in described.items() if value is not None}
 
-    async def close(self) -> None:
-        """Let go of the model; the last player of a model stops its worker."""
-        if self._loaded is not None:
-            engine, _ = self._loaded
-            self._loaded = None
-            await asyncio.to_thread(engine.release)
-
-    def _ready(self) -> tuple[Engine, ChatFormat]:
-        if self._loaded is None:
-            self._use(load_engine(self._source))
-        assert self._loaded is not None
-        return self._loaded
-
-    def _use(self, engine: Engine) -> None:
-        chat = ChatFormat(engine.tokenizer, chat_template=self._template, stops=engine.stops)
-        engine.acquire()
-        self._loaded = engine, chat
+    def _describe_batching(self) -> dict[str, Any]:
+        return {
+            "batch_size": self._options.batch_size,
+            "deterministic": self._options.deterministic,
+            "kept_tokens": self._options.kept_tokens,
+        }
 
 
 # --- loading -------------------------------------------------------------------------------------
@@ -322,13 +275,8 @@ def _load(source: _Source) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
         config = read_adapter("hf", adapter)
         base, revision = config.base_model_name_or_path, config.revision
         place += f", its base model {base}"
-    own_tokenizer = adapter is not None and (adapter / "tokenizer_config.json").is_file()
     try:
-        tokenizer = AutoTokenizer.from_pretrained(
-            adapter if own_tokenizer else base,
-            revision=None if own_tokenizer else revision,
-            trust_remote_code=False,
-        )
+        tokenizer = load_tokenizer(base, revision, adapter)
         model: Any = AutoModelForCausalLM.from_pretrained(
             base,
             revision=revision,

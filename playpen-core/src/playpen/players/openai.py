@@ -16,11 +16,19 @@ from urllib.parse import urlsplit
 
 import msgspec
 
+from playpen.bounds import (
+    AboveZeroToOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from playpen.chat_format import ChatFormat, PromptTokens
 from playpen.conversation import Conversation, Reply, StopReason
 from playpen.game import Game
 from playpen.player import Player, PlayerError, SpecError
-from playpen.players.http.endpoint import Malformed, Refused, RetryPolicy, find_endpoint
+from playpen.players.http.endpoint import Malformed, Refused, find_endpoint
+from playpen.players.http.retry import RetryPolicy
 from playpen.players.replies import (
     DEFAULT_NEW_TOKENS,
     Thinking,
@@ -42,8 +50,6 @@ _TOO_LONG = re.compile(
     re.IGNORECASE,
 )
 """How servers say that a prompt is longer than the model's context (statuses 400, 413 and 422)."""
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 
 class OpenAIOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -87,18 +93,18 @@ class OpenAIOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     base_url: str | None = None
     api_key_env: str = DEFAULT_KEY_VARIABLE
-    temperature: Annotated[float, msgspec.Meta(ge=0)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    temperature: NonNegativeFloat = 0.0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne | None = None
     seed: bool = True
     thinking: Thinking = "strip"
     max_tokens_field: Literal["auto", "max_tokens", "max_completion_tokens"] = "auto"
-    max_concurrency: Positive | None = None
-    requests_per_minute: Positive | None = None
-    tokens_per_minute: Positive | None = None
-    timeout: Annotated[float, msgspec.Meta(gt=0)] = 600.0
-    max_retries: Annotated[int, msgspec.Meta(ge=0)] = 8
-    retry_delay: Annotated[float, msgspec.Meta(ge=0)] = 1.0
+    max_concurrency: PositiveInt | None = None
+    requests_per_minute: PositiveInt | None = None
+    tokens_per_minute: PositiveInt | None = None
+    timeout: PositiveFloat = 600.0
+    max_retries: NonNegativeInt = 8
+    retry_delay: NonNegativeFloat = 1.0
     tokenizer: str | None = None
     chat_template: str | None = None
     logprobs: Literal["raw", "processed"] = "raw"
@@ -133,7 +139,7 @@ class OpenAIPlayer(Player):
             self._limit_field = "max_completion_tokens" if own else "max_tokens"
         _check_token_options(self._name, options)
         self._chat: ChatFormat | None = None
-        self._patience = RetryPolicy(options.timeout, options.max_retries, options.retry_delay)
+        self._retry_policy = RetryPolicy(options.timeout, options.max_retries, options.retry_delay)
         self._endpoint = find_endpoint(self._url, key)
         self._endpoint.limit(
             concurrency=options.max_concurrency,
@@ -219,7 +225,7 @@ class OpenAIPlayer(Player):
                 "/chat/completions",
                 payload,
                 _read_chat,
-                self._patience,
+                self._retry_policy,
                 asker=self._name,
                 tokens=estimate + limit,
             )
@@ -272,7 +278,7 @@ class OpenAIPlayer(Player):
                 "/completions",
                 payload,
                 _read_completion,
-                self._patience,
+                self._retry_policy,
                 asker=self._name,
                 tokens=len(prompt.full) + limit,
             )
@@ -426,16 +432,16 @@ def _load_chat_format(name: str, tokenizer: str, chat_template: str | None) -> C
 
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
-_HALF_A_CHARACTER = re.compile(rb"\\u[dD][89a-fA-F]")
+_LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
 ChoiceT = TypeVar("ChoiceT", "_ChatChoice", "_CompletionChoice")
 
 
-class _Usage(msgspec.Struct):
+class _Usage(msgspec.Struct, frozen=True):
     prompt_tokens: Count | None = None
     completion_tokens: Count | None = None
 
 
-class _ChatMessage(msgspec.Struct):
+class _ChatMessage(msgspec.Struct, frozen=True):
     content: str | None
     refusal: str | None = None
     reasoning_content: Any = None
@@ -444,29 +450,29 @@ class _ChatMessage(msgspec.Struct):
     @property
     def apart(self) -> str | None:
         """Reasoning that the server has taken out of the content; servers differ in its name."""
-        for found in (self.reasoning_content, self.reasoning):
-            if isinstance(found, str) and found.strip():
-                return found.strip()
+        for reasoning in (self.reasoning_content, self.reasoning):
+            if isinstance(reasoning, str) and reasoning.strip():
+                return reasoning.strip()
         return None
 
 
-class _ChatChoice(msgspec.Struct):
+class _ChatChoice(msgspec.Struct, frozen=True):
     message: _ChatMessage
     finish_reason: str | None = None
 
 
-class _CompletionLogprobs(msgspec.Struct):
+class _CompletionLogprobs(msgspec.Struct, frozen=True):
     token_logprobs: list[float | None] | None = None
 
 
-class _CompletionChoice(msgspec.Struct):
+class _CompletionChoice(msgspec.Struct, frozen=True):
     finish_reason: str | None = None
     token_ids: list[TokenId] | None = None
     prompt_token_ids: list[TokenId] | None = None
     logprobs: _CompletionLogprobs | None = None
 
 
-class _Answer(msgspec.Struct, Generic[ChoiceT]):
+class _Answer(msgspec.Struct, Generic[ChoiceT], frozen=True):
     choices: Annotated[list[ChoiceT], msgspec.Meta(min_length=1)]
     usage: _Usage | None = None
 
@@ -491,7 +497,7 @@ def _read(content: bytes, kind: type[_Answer[ChoiceT]]) -> tuple[_Answer[ChoiceT
         Malformed: the body is not such an answer, or the server broke off the reply.
     """
     try:
-        if _HALF_A_CHARACTER.search(content):  # msgspec takes none, and a reply may have one
+        if _LONE_SURROGATE.search(content):  # msgspec takes none, and a reply may have one
             answer = msgspec.convert(json.loads(content), kind)
         else:
             answer = msgspec.json.decode(content, type=kind)

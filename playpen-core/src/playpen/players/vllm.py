@@ -2,39 +2,26 @@
 
 from __future__ import annotations
 
-import asyncio
 import importlib.util
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, NamedTuple
 
 import msgspec
-from transformers import AutoTokenizer, PreTrainedTokenizerBase
+from transformers import PreTrainedTokenizerBase
 
+from playpen.bounds import AboveZeroToOne, NonNegativeInt, PositiveInt
 from playpen.chat_format import ChatFormat
-from playpen.conversation import Conversation, Reply
-from playpen.game import Game
-from playpen.player import Player, PlayerError
-from playpen.players.checkpoints import (
-    cause,
-    last_written,
-    local_checkpoint,
-    read_adapter,
-    read_template,
-)
-from playpen.players.replies import (
-    DEFAULT_NEW_TOKENS,
-    Thinking,
-    generated_reply,
-    longest_reply,
-    no_room,
-)
+from playpen.player import PlayerError
+from playpen.players.checkpoints import cause, last_written, load_tokenizer, read_adapter
+from playpen.players.local_model import LocalModelPlayer
+from playpen.players.replies import Thinking
 from playpen.players.vllm_engine.engine import Adapter, Engine, EngineSettings, acquire, release
 
 # vLLM itself takes seconds to import, and is when a model is loaded.
 if importlib.util.find_spec("vllm") is None:
     raise ModuleNotFoundError("No module named 'vllm'", name="vllm")
 
-Positive = Annotated[int, msgspec.Meta(ge=1)]
 
 COLDEST = 0.01
 """Lowest temperature that vLLM samples with."""
@@ -63,16 +50,16 @@ class VllmOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     temperature: Annotated[float, msgspec.Meta(ge=0, le=2)] = 0.0
-    max_new_tokens: Positive | None = None
-    top_p: Annotated[float, msgspec.Meta(gt=0, le=1)] = 1.0
-    top_k: Annotated[int, msgspec.Meta(ge=0)] = 0
+    max_new_tokens: PositiveInt | None = None
+    top_p: AboveZeroToOne = 1.0
+    top_k: NonNegativeInt = 0
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
-    tensor_parallel_size: Positive = 1
-    max_model_len: Positive | None = None
-    gpu_memory_utilization: Annotated[float, msgspec.Meta(gt=0, le=1)] | None = None
+    tensor_parallel_size: PositiveInt = 1
+    max_model_len: PositiveInt | None = None
+    gpu_memory_utilization: AboveZeroToOne | None = None
     quantization: str | None = None
     enforce_eager: bool = False
-    max_num_seqs: Positive | None = None
+    max_num_seqs: PositiveInt | None = None
     thinking: Thinking = "strip"
     revision: str | None = None
     chat_template: str | None = None
@@ -82,7 +69,15 @@ class VllmOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             raise ValueError(f"`temperature` must be 0, or at least {COLDEST}")
 
 
-class VllmPlayer(Player):
+class LoadedVllmModel(NamedTuple):
+    """The engine that runs a model, how conversations are written for it, and the adapter."""
+
+    engine: Engine
+    chat: ChatFormat
+    adapter: Adapter | None
+
+
+class VllmPlayer(LocalModelPlayer[LoadedVllmModel]):
     """``vllm:MODEL``: a model of the hub, a checkpoint directory, or a LoRA adapter's directory.
 
     The engine runs in processes of its own, which are started on first use.  Players that agree
@@ -102,17 +97,8 @@ class VllmPlayer(Player):
     """
 
     Options = VllmOptions
-
-    def __init__(self, target: str, options: VllmOptions) -> None:
-        """Check what can be checked without loading.
-
-        Raises:
-            SpecError: there is no such directory or template file, or it is not a checkpoint.
-        """
-        self._options = options
-        self._template = read_template(options.chat_template)
-        self._target = local_checkpoint("vllm", target, options.revision) or target
-        self._loaded: tuple[Engine, ChatFormat, Adapter | None] | None = None
+    scheme = "vllm"
+    _options: VllmOptions
 
     @classmethod
     def following(
@@ -146,102 +132,12 @@ class VllmPlayer(Player):
         player._loaded = player._start(source, revision, tokenizer, now, rank)
         return player
 
-    def seat(self, game: Game, role: str) -> Player:
-        """Start the engine, so that what is wrong shows before anything is played.
-
-        Raises:
-            PlayerError: the model cannot be loaded; says why.
-            SpecError: the model has no chat template.
-        """
-        self._ready()
-        return self
-
-    async def reply(self, conversation: Conversation) -> Reply:
-        """Generate a reply.
-
-        Where the prompt leaves no room in the model's context, the reply is empty, with the
-        `stop_reason` ``context`` and an empty trace: nothing was fed and nothing sampled.
-
-        Raises:
-            PlayerError: loading or generation failed, or the template refuses the chat.
-        """
-        engine, chat, adapter = self._ready()
-        options = self._options
-        prompt = chat.prompt(conversation.messages)
-        wanted = longest_reply(options.max_new_tokens, conversation)
-        limit = min(wanted, engine.positions - len(prompt.full))
-        if limit < 1:
-            return no_room(conversation, prompt)
-        sampled, logprobs = await engine.generate(
-            prompt.full,
-            limit=limit,
-            stops=chat.end_of_turn,
-            temperature=options.temperature,
-            top_p=options.top_p,
-            top_k=options.top_k,
-            seed=conversation.seed,
-            adapter=adapter,
-        )
-        return generated_reply(
-            chat,
-            prompt,
-            sampled,
-            logprobs,
-            thinking=options.thinking,
-            cut="length" if limit == wanted else "context",
-        )
-
-    def describe(self) -> dict[str, Any]:
-        """Model, sampling and engine options, and what happens to reasoning.
-
-        The data type ``auto``, the longest conversation and vLLM's version are known once the
-        model is loaded.
-        """
-        options = self._options
-        engine = self._loaded[0] if self._loaded is not None else None
-        described = {
-            "model": str(self._target),
-            "revision": options.revision,
-            "chat_template": options.chat_template,
-            "vllm": engine.version if engine else None,
-            "dtype": engine.dtype if engine else options.dtype,
-            "max_model_len": engine.positions if engine else options.max_model_len,
-            "tensor_parallel_size": options.tensor_parallel_size,
-            "gpu_memory_utilization": options.gpu_memory_utilization,
-            "quantization": options.quantization,
-            "enforce_eager": options.enforce_eager,
-            "max_num_seqs": options.max_num_seqs,
-            "temperature": options.temperature,
-            "top_p": options.top_p,
-            "top_k": options.top_k,
-            "max_new_tokens": options.max_new_tokens or DEFAULT_NEW_TOKENS,
-            "reasoning": "stripped" if options.thinking == "strip" else "kept",
-        }
-        return {name: value for name, value in described.items() if value is not None}
-
-    async def close(self) -> None:
-        """Let go of adapter and engine; the last player of an engine ends it."""
-        if self._loaded is not None:
-            engine, _, adapter = self._loaded
-            self._loaded = None
-            await asyncio.to_thread(_let_go, engine, adapter)
-
-    def _ready(self) -> tuple[Engine, ChatFormat, Adapter | None]:
-        if self._loaded is None:
-            self._loaded = self._load()
-        return self._loaded
-
-    def _load(self) -> tuple[Engine, ChatFormat, Adapter | None]:
+    def _load(self) -> LoadedVllmModel:
         source, revision, adapter = self._source()
         if isinstance(source, Path) and not any(source.glob("*.safetensors")):
             raise PlayerError(f"vllm:{self._target}: there are no weights in safetensors files")
-        own_tokenizer = adapter is not None and (adapter.folder / "tokenizer_config.json").is_file()
         try:
-            tokenizer = AutoTokenizer.from_pretrained(
-                adapter.folder if adapter is not None and own_tokenizer else source,
-                revision=None if own_tokenizer else revision,
-                trust_remote_code=False,
-            )
+            tokenizer = load_tokenizer(source, revision, adapter.folder if adapter else None)
         except Exception as error:  # transformers raises nearly everything here
             raise PlayerError(f"vllm:{self._target}: {cause(error)}") from error
         return self._start(
@@ -255,7 +151,7 @@ class VllmPlayer(Player):
         tokenizer: PreTrainedTokenizerBase,
         adapter: Adapter | None,
         rank: int,
-    ) -> tuple[Engine, ChatFormat, Adapter | None]:
+    ) -> LoadedVllmModel:
         options = self._options
         chat = ChatFormat(tokenizer, chat_template=self._template)
         engine = acquire(
@@ -281,7 +177,7 @@ class VllmPlayer(Player):
             release(engine)
             raise
         chat.end_of_turn |= engine.stops
-        return engine, chat, adapter
+        return LoadedVllmModel(engine, chat, adapter)
 
     def _source(self) -> tuple[Path | str, str | None, Adapter | None]:
         """The base model, its revision, and the adapter if the target is one.
@@ -302,8 +198,35 @@ class VllmPlayer(Player):
         source = base if base.is_dir() else config.base_model_name_or_path
         return source, config.revision, Adapter(target.resolve(), last_written(target), rank)
 
+    async def _sample(
+        self, loaded: LoadedVllmModel, ids: Sequence[int], limit: int, seed: int
+    ) -> tuple[list[int], list[float]]:
+        return await loaded.engine.generate(
+            ids,
+            limit=limit,
+            stops=loaded.chat.end_of_turn,
+            temperature=self._options.temperature,
+            top_p=self._options.top_p,
+            top_k=self._options.top_k,
+            seed=seed,
+            adapter=loaded.adapter,
+        )
 
-def _let_go(engine: Engine, adapter: Adapter | None) -> None:
-    if adapter is not None:
-        engine.unload_adapter(adapter)
-    release(engine)
+    def _release(self, loaded: LoadedVllmModel) -> None:
+        if loaded.adapter is not None:
+            loaded.engine.unload_adapter(loaded.adapter)
+        release(loaded.engine)
+
+    def _describe_engine(self) -> dict[str, Any]:
+        options = self._options
+        engine = self._loaded.engine if self._loaded is not None else None
+        return {
+            "vllm": engine.version if engine else None,
+            "dtype": engine.dtype if engine else options.dtype,
+            "max_model_len": engine.positions if engine else options.max_model_len,
+            "tensor_parallel_size": options.tensor_parallel_size,
+            "gpu_memory_utilization": options.gpu_memory_utilization,
+            "quantization": options.quantization,
+            "enforce_eager": options.enforce_eager,
+            "max_num_seqs": options.max_num_seqs,
+        }

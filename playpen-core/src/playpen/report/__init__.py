@@ -1,1 +1,1 @@
-"""What people look at: transcripts and tables."""
+"""Reports of runs and trainings: a web page, Markdown, and the live viewer."""

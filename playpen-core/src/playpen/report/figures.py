@@ -68,9 +68,9 @@ def scores_figure(runs: Sequence[RunSummary]) -> Markup:
         figure, axes = _figure(0.5 + len(games) * (0.16 + 0.2 * len(runs)), grid="x")
         thick = 0.8 / len(runs)
         for number, run in enumerate(runs):
-            found = {game.game: game.scores.mean for game in run.games}
+            by_game = {game.game: game.scores.mean for game in run.games}
             for place, game in enumerate(games):
-                estimate = found.get(game)
+                estimate = by_game.get(game)
                 if estimate is None or estimate.value is None:
                     continue
                 low = estimate.value if estimate.low is None else estimate.low

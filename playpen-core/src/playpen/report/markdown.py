@@ -152,14 +152,14 @@ def _training(training: TrainingSummary) -> Iterator[str]:
     )
 
 
-def estimate(found: Estimate, *, sign: bool = False) -> str:
+def estimate(number: Estimate, *, sign: bool = False) -> str:
     """A number with its interval, or a dash."""
-    if found.value is None:
+    if number.value is None:
         return MISSING
-    value = f"{found.value:+.2f}" if sign else f"{found.value:.2f}"
-    if found.low is None or found.high is None:
+    value = f"{number.value:+.2f}" if sign else f"{number.value:.2f}"
+    if number.low is None or number.high is None:
         return value
-    return f"{value} \\[{found.low:.1f}, {found.high:.1f}\\]"
+    return f"{value} \\[{number.low:.1f}, {number.high:.1f}\\]"
 
 
 def escaped(text: str) -> str:

@@ -106,8 +106,8 @@ def _harmless(value: Any) -> Any:
     return value
 
 
-def _estimate(found: Estimate) -> str:
-    return MISSING if found.value is None else f"{found.value:.2f}"
+def _estimate(number: Estimate) -> str:
+    return MISSING if number.value is None else f"{number.value:.2f}"
 
 
 def _signed(value: float | None) -> str:
@@ -134,8 +134,8 @@ def _reason_rows(
             counts = table.setdefault(reason.game, {}).setdefault(same, [0] * len(runs))
             counts[number] = reason.episodes
     return [
-        (game, sorted(found.items(), key=lambda item: -sum(item[1])))
-        for game, found in sorted(table.items())
+        (game, sorted(counts.items(), key=lambda item: -sum(item[1])))
+        for game, counts in sorted(table.items())
     ]
 
 

@@ -63,7 +63,7 @@ class Line(msgspec.Struct, omit_defaults=True, rename={"kind": "k", "role": "r",
     aside: str = ""
 
 
-class Transcript(msgspec.Struct):
+class Transcript(msgspec.Struct, frozen=True):
     """An episode to be shown."""
 
     name: str

@@ -118,7 +118,7 @@ def read_runs(path: Path, name: str) -> RecordedRuns:
             descriptions=config.descriptions | other.descriptions,
             rules=config.rules | other.rules,
         )
-    coverage = {game: found for run in runs for game, found in coverage_of(run).items()}
+    coverage = {game: part for run in runs for game, part in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
     sets = {game: one for run in runs for game, one in instance_sets(run).items()}
     return RecordedRuns(name, path, config, coverage, sets, attempts)
@@ -158,15 +158,15 @@ def without_tokens(episode: Episode) -> Episode:
 # --- trainings -----------------------------------------------------------------------------------
 
 
-class _Learner(msgspec.Struct):
+class _Learner(msgspec.Struct, frozen=True):
     player: str = ""
 
 
-class _Config(msgspec.Struct):
+class _Config(msgspec.Struct, frozen=True):
     learner: _Learner = msgspec.field(default_factory=_Learner)
 
 
-class _TrainFile(msgspec.Struct):
+class _TrainFile(msgspec.Struct, frozen=True):
     """The part of a ``train.json`` that a report tells."""
 
     trainer: str

@@ -91,7 +91,7 @@ class Viewer(ThreadingHTTPServer):
         return True
 
     def handle_error(self, request: Any, client_address: Any) -> None:
-        """A browser that goes away is nothing to report."""
+        """A browser that closes the connection is not reported."""
         if not isinstance(sys.exc_info()[1], ConnectionError | TimeoutError):
             super().handle_error(request, client_address)
 
@@ -104,7 +104,7 @@ class _Handler(BaseHTTPRequestHandler):
     timeout = 60
 
     def log_message(self, format: str, *args: Any) -> None:
-        """Requests are not told."""
+        """Requests are not logged."""
 
     def do_GET(self) -> None:
         """Answer a request."""
@@ -150,8 +150,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def training(self, query: dict[str, list[str]]) -> None:
         """The learning curves of a training."""
-        found = self._training(query)
-        summary = found.summary()
+        live = self._training(query)
+        summary = live.summary()
         with _DRAWING:
             figures = curve_figures(summary, 0)
         self._page(
@@ -159,7 +159,7 @@ class _Handler(BaseHTTPRequestHandler):
             styles=" 'unsafe-inline'",  # matplotlib writes styles into its elements
             training=summary,
             figures=figures,
-            going_on=found.going_on(),
+            going_on=live.going_on(),
         )
 
     # --- data --------------------------------------------------------------------------------
@@ -181,7 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
                 "idle": time.time() - run.written if run.written else None,
                 "problem": run.problem,
             })  # fmt: skip
-        self._json({"runs": runs, "trainings": [_told(t) for t in library.trainings.values()]})
+        trainings = [_list_entry(training) for training in library.trainings.values()]
+        self._json({"runs": runs, "trainings": trainings})
 
     def rows(self, query: dict[str, list[str]]) -> None:
         """Rows of a run from a number on, and its progress."""
@@ -261,18 +262,19 @@ _ROUTES: dict[str, Callable[[_Handler, dict[str, list[str]]], None]] = {
     "/api/episode": _Handler.episode,
     "/api/search": _Handler.search,
 }
-_TOLD = ("loss", "reward", "success", "eval/success", "eval/score")
+_LISTED_METRICS = ("loss", "reward", "success", "eval/success", "eval/score")
 
 
-def _told(training: LiveTraining) -> dict[str, Any]:
+def _list_entry(training: LiveTraining) -> dict[str, Any]:
     """A training in the list: how far it is, and the last of its main numbers."""
     told: dict[str, Any] = {"id": training.id, "name": training.name, "problem": ""}
     try:
-        found = training.summary()
+        summary = training.summary()
     except PlaypenError as error:
         return {**told, "problem": encodable(error)}
-    last = {name: found.curves[name][-1][1] for name in _TOLD if found.curves.get(name)}
-    return {**told, "trainer": found.trainer, "steps": found.steps, "last": last}
+    curves = summary.curves
+    last = {name: curves[name][-1][1] for name in _LISTED_METRICS if curves.get(name)}
+    return {**told, "trainer": summary.trainer, "steps": summary.steps, "last": last}
 
 
 def _first(query: dict[str, list[str]], name: str) -> str:

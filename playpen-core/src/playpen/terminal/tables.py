@@ -94,7 +94,7 @@ def number(value: float | None) -> str:
 
 
 class _Rate(ProgressColumn):
-    """Episodes per second since the start of the sitting, written ``12.3/s``."""
+    """Episodes per second since this process began to play, written ``12.3/s``."""
 
     def __init__(self, started: float) -> None:
         super().__init__()

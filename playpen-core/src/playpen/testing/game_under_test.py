@@ -134,7 +134,7 @@ class GameUnderTest:
     @cached_property
     def levels(self) -> dict[str, list[Instance]]:
         """Per level, some instances of each split."""
-        found: dict[str, list[Instance]] = {}
+        levels: dict[str, list[Instance]] = {}
         for split in SPLITS:
             for source in self.sources():
                 by_level: dict[str, list[Instance]] = {}
@@ -143,9 +143,9 @@ class GameUnderTest:
                 for level, instances in by_level.items():
                     number = min(self.effort.per_split, len(instances))
                     chosen = _copies(random.Random(f"{split} {level}").sample(instances, number))
-                    found.setdefault(level, []).extend(chosen)
+                    levels.setdefault(level, []).extend(chosen)
                     self._untouched.update((instance, _content(instance)) for instance in chosen)
-        return found
+        return levels
 
     def sample(self) -> list[Instance]:
         """Instances of every level and split; the running check is skipped if there are none."""
@@ -159,11 +159,11 @@ class GameUnderTest:
     @cached_property
     def oracles(self) -> Mapping[str, Program]:
         """The oracles of the roles that have one."""
-        found: dict[str, Program] = {}
+        oracles: dict[str, Program] = {}
         for role in self.game.role_names():
             with suppress(Exception):  # test_every_role_has_an_oracle reports it
-                found[role] = self.game.oracle(role)
-        return found
+                oracles[role] = self.game.oracle(role)
+        return oracles
 
     @property
     def has_all_oracles(self) -> bool:
@@ -372,7 +372,7 @@ def _content(instance: Instance) -> tuple[str, str]:
 
 
 class _TooSlow(BaseException):
-    """Gets past hypothesis: making a play smaller that must be interrupted takes too long."""
+    """Not caught by hypothesis: to make a play smaller that must be interrupted takes too long."""
 
     def __init__(self, played: PlayedEpisode) -> None:
         super().__init__()

@@ -28,13 +28,13 @@ from playpen.instance import Experiment, Instance
 from playpen.testing.driver import drive, lines_of, reciter
 from playpen.testing.findings import reason
 
-PATIENCE = 300
+TIME_LIMIT = 300
 """Seconds after which another process is given up."""
 _LATER = 400 * 24 * 3600
 """Seconds by which the clock of another process is ahead."""
 
 
-class Generate(msgspec.Struct, tag="generate"):
+class Generate(msgspec.Struct, frozen=True, tag="generate"):
     """Make instances; the lines are experiments and instances."""
 
     split: str
@@ -42,7 +42,7 @@ class Generate(msgspec.Struct, tag="generate"):
     seed: int
 
 
-class Recite(msgspec.Struct, tag="recite"):
+class Recite(msgspec.Struct, frozen=True, tag="recite"):
     """Play with given replies; the lines are events and outcome."""
 
     experiment: str
@@ -52,7 +52,7 @@ class Recite(msgspec.Struct, tag="recite"):
     replies: list[Said]
 
 
-class SelfPlay(msgspec.Struct, tag="selfplay"):
+class SelfPlay(msgspec.Struct, frozen=True, tag="selfplay"):
     """Let the oracles play; the lines are events and outcome."""
 
     experiment: str
@@ -64,7 +64,7 @@ class SelfPlay(msgspec.Struct, tag="selfplay"):
 Work: TypeAlias = Generate | Recite | SelfPlay
 
 
-class Order(msgspec.Struct):
+class Order(msgspec.Struct, frozen=True):
     """Which game (a class, by its module, the module's file and its name), and what to do."""
 
     module: str
@@ -73,7 +73,7 @@ class Order(msgspec.Struct):
     work: list[Work]
 
 
-class Answer(msgspec.Struct):
+class Answer(msgspec.Struct, frozen=True):
     """The lines of each piece of work.
 
     Attributes:
@@ -154,11 +154,11 @@ def observe_elsewhere(game: Game, work: Sequence[Work], hash_seed: int) -> Answe
                     "PYTHONHASHSEED": str(hash_seed),
                     "TZ": "ELSEWHERE-11:30",
                 },
-                timeout=PATIENCE,
+                timeout=TIME_LIMIT,
                 check=False,
             )
         except subprocess.TimeoutExpired:
-            return Answer(failed=f"it did not come to an end within {PATIENCE} seconds")
+            return Answer(failed=f"it did not come to an end within {TIME_LIMIT} seconds")
     if done.returncode != 0:
         errors = done.stderr.decode(errors="replace").strip().splitlines() or ["without a word"]
         return Answer(failed=f"it ended with code {done.returncode}: {errors[-1]}")
@@ -196,10 +196,10 @@ def _find(order: Order) -> Game:
         module = importlib.util.module_from_spec(spec)
         sys.modules[order.module] = module
         spec.loader.exec_module(module)
-    found: Any = module
+    target: Any = module
     for name in order.name.split("."):
-        found = getattr(found, name)
-    game: Game = found()
+        target = getattr(target, name)
+    game: Game = target()
     return game
 
 

@@ -45,10 +45,10 @@ HOSTILE: Mapping[str, str] = {
 }
 """What every game should be able to take, by a name for people."""
 
-Bend: TypeAlias = Callable[[str, int], str]
+Alteration: TypeAlias = Callable[[str, int], str]
 """Makes a good reply a strange one; the number, from 0 to its length, is a place in it."""
 
-BENDS: Mapping[str, Bend] = {
+ALTERATIONS: Mapping[str, Alteration] = {
     "cut off": lambda text, at: text[:at],
     "begun too late": lambda text, at: text[at:],
     "said twice": lambda text, at: text + text,
@@ -107,14 +107,14 @@ class PlayWell(msgspec.Struct, frozen=True):
     """Say what the oracle says."""
 
 
-class Bent(msgspec.Struct, frozen=True):
-    """Say what the oracle says, bent in one of the ways of `BENDS` at a place (in percent)."""
+class Altered(msgspec.Struct, frozen=True):
+    """Say what the oracle says, altered by one of `ALTERATIONS` at a place (in percent)."""
 
     how: str
     percent: int
 
 
-class Swollen(msgspec.Struct, frozen=True):
+class Lengthened(msgspec.Struct, frozen=True):
     """Say something long, of one of the kinds of `HUGE`, made from what the oracle says."""
 
     kind: str
@@ -127,7 +127,7 @@ class Echo(msgspec.Struct, frozen=True):
     percent: int
 
 
-Action: TypeAlias = Say | PlayWell | Bent | Swollen | Echo
+Action: TypeAlias = Say | PlayWell | Altered | Lengthened | Echo
 Plan: TypeAlias = Sequence[Action]
 """What is said in turn, whoever is asked; from the beginning again when it is used up."""
 
@@ -140,10 +140,10 @@ def perform(action: Action, conversation: Conversation, oracle: Callable[[], str
         case Echo(percent):
             lines = conversation.last.splitlines() or [""]
             return lines[percent * (len(lines) - 1) // 100]
-        case Bent(how, percent):
+        case Altered(how, percent):
             text = oracle()
-            return BENDS[how](text, percent * len(text) // 100)
-        case Swollen(kind, size):
+            return ALTERATIONS[how](text, percent * len(text) // 100)
+        case Lengthened(kind, size):
             return HUGE[kind](oracle(), size)
         case PlayWell():
             return oracle()
@@ -153,8 +153,8 @@ def strange_actions() -> list[Action]:
     """One action of every kind."""
     return [
         *map(Say, HOSTILE.values()),
-        *(Bent(how, 50) for how in BENDS),
-        *(Swollen(kind, LONG) for kind in HUGE),
+        *(Altered(how, 50) for how in ALTERATIONS),
+        *(Lengthened(kind, LONG) for kind in HUGE),
         *map(Echo, (0, 50, 100)),
     ]
 
@@ -170,7 +170,7 @@ def plans() -> st.SearchStrategy[list[Action]]:
     actions: st.SearchStrategy[Action] = st.one_of(
         st.builds(Say, texts),
         st.just(PlayWell()),
-        st.builds(Bent, st.sampled_from(list(BENDS)), percent),
+        st.builds(Altered, st.sampled_from(list(ALTERATIONS)), percent),
         st.builds(Echo, percent),
     )
     return st.lists(actions, min_size=1, max_size=6)

@@ -15,8 +15,10 @@ from playpen.training.config import (
     TrainConfig,
 )
 from playpen.training.launch import train
+from playpen.training.metrics_log import leads
 from playpen.training.plan import plan_training
-from playpen.training.run import Trainer, TrainingRun, leads, make_trainer
+from playpen.training.run import TrainingRun
+from playpen.training.trainer import Trainer, make_trainer
 
 __all__ = [
     "ConfigError",

@@ -12,10 +12,18 @@ import math
 import tomllib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 import msgspec
 
+from playpen.bounds import (
+    AboveZeroBelowOne,
+    FromZeroToOne,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+)
 from playpen.errors import PlaypenError
 from playpen.option_docs import (
     REQUIRED,
@@ -28,12 +36,8 @@ from playpen.option_docs import (
 )
 from playpen.player import did_you_mean
 from playpen.plugins import RECIPE, PluginError, load, read_recipe, registry
-from playpen.rewards import RewardOptions, RewardTable, Share
+from playpen.rewards import RewardOptions, RewardTable
 from playpen.store import Run, RunError
-
-Positive = Annotated[int, msgspec.Meta(ge=1)]
-Natural = Annotated[int, msgspec.Meta(ge=0)]
-Amount = Annotated[float, msgspec.Meta(ge=0)]
 
 
 class ConfigError(PlaypenError, ValueError):
@@ -69,9 +73,9 @@ class TeacherTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     player: str | None = None
     partners: list[str] = []
-    partner_share: Share = 0.5
-    snapshot_every: Natural = 0
-    snapshots: Positive = 4
+    partner_share: FromZeroToOne = 0.5
+    snapshot_every: NonNegativeInt = 0
+    snapshots: PositiveInt = 4
     choice: Literal["uniform", "recent", "hard"] = "uniform"
 
 
@@ -99,7 +103,7 @@ class GamesTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     names: list[str] = []
     split: str = "train"
     levels: list[str] | None = None
-    per_level: Positive | None = None
+    per_level: PositiveInt | None = None
     seed: int = 0
     files: dict[str, str] = {}
     curriculum: Literal["uniform", "levels", "success"] = "uniform"
@@ -128,7 +132,7 @@ class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     players: list[str] | None = None
     chat: str | None = None
     chat_split: str = "train"
-    chat_weight: Amount = 0.1
+    chat_weight: NonNegativeFloat = 0.1
 
 
 class RolloutTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -147,13 +151,13 @@ class RolloutTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
             the rest.
     """
 
-    episodes: Positive | None = None
+    episodes: PositiveInt | None = None
     seed: int = 0
-    concurrency: Positive = 64
-    temperature: Annotated[float, msgspec.Meta(gt=0)] = 1.0
-    max_new_tokens: Positive = 100
+    concurrency: PositiveInt = 64
+    temperature: PositiveFloat = 1.0
+    max_new_tokens: PositiveInt = 100
     engine: Literal["hf", "vllm"] = "hf"
-    gpu_memory_utilization: Annotated[float, msgspec.Meta(gt=0, lt=1)] = 0.3
+    gpu_memory_utilization: AboveZeroBelowOne = 0.3
 
 
 class EvalTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -169,11 +173,11 @@ class EvalTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
         keep_best: the result is the best checkpoint, not the last one.
     """
 
-    every: Natural = 0
-    episodes: Positive = 100
-    temperature: Amount = 0.0
+    every: NonNegativeInt = 0
+    episodes: PositiveInt = 100
+    temperature: NonNegativeFloat = 0.0
     metric: Literal["success", "played", "score"] = "success"
-    patience: Natural = 0
+    patience: NonNegativeInt = 0
     keep_best: bool = True
 
 
@@ -245,11 +249,11 @@ def games_trained_on(checkpoint: Path) -> list[str] | None:
     for folder in (checkpoint, *checkpoint.absolute().parents[:3]):
         if (folder / "train.json").is_file():
             config = read_tables(folder / "train.json")
-            found = dict.fromkeys(config.games.names)
-            for path in [] if found else config.data.runs:
+            names = dict.fromkeys(config.games.names)
+            for path in [] if names else config.data.runs:
                 with contextlib.suppress(RunError):
-                    found |= dict.fromkeys(Run.open(path).config.assignments)
-            return list(found) or None
+                    names |= dict.fromkeys(Run.open(path).config.assignments)
+            return list(names) or None
     return None
 
 
@@ -307,8 +311,8 @@ def _unknown_key(value: Any, hint: Any, key: str) -> str | None:
                     f"unknown key {_join(key, name)!r}{did_you_mean(name, known)} "
                     f"Known: {', '.join(known) or 'none'}."
                 )
-    found = (_unknown_key(inner, kind, path) for path, inner, kind in _parts(value, hint, key))
-    return next(filter(None, found), None)
+    faults = (_unknown_key(inner, kind, path) for path, inner, kind in _parts(value, hint, key))
+    return next(filter(None, faults), None)
 
 
 def _not_finite(value: Any, key: str) -> str | None:
@@ -437,15 +441,19 @@ def schema(options: type[msgspec.Struct]) -> dict[str, Any]:
     """
     rewards: dict[str, type[msgspec.Struct]] = {}
     for name in registry().rewards:
-        with contextlib.suppress(PluginError):  # a broken one is not everybody's trouble
+        with contextlib.suppress(
+            PluginError
+        ):  # one that does not import leaves the others as they are
             rewards[name] = reward_options(name)
     tables = [kind for name, kind in (_fields(TrainConfig) or {}).items() if name in TABLES]
-    (whole, own, *others), found = json_schemas([TrainConfig, options, *tables, *rewards.values()])
-    found["TrainConfig"]["properties"]["trainer"] = own
-    terms = found["RewardTable"]["properties"]["terms"]
+    (whole, own, *others), schemas = json_schemas(
+        [TrainConfig, options, *tables, *rewards.values()]
+    )
+    schemas["TrainConfig"]["properties"]["trainer"] = own
+    terms = schemas["RewardTable"]["properties"]["terms"]
     terms["properties"] = {
         **{name: {"type": "object"} for name in registry().rewards},
         **dict(zip(rewards, others[len(tables) :], strict=True)),
     }
     terms["additionalProperties"] = False
-    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": found}
+    return {"$schema": "https://json-schema.org/draft/2020-12/schema", **whole, "$defs": schemas}

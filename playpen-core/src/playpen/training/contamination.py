@@ -24,7 +24,7 @@ _SHOWN = 5
 
 
 class Mark(NamedTuple):
-    """What is known of a held-out instance without giving it away.
+    """What tells a held-out instance from others without showing what is in it.
 
     Attributes:
         game: name of its game.
@@ -105,7 +105,7 @@ class HeldOut:
             table = settings.table(TABLE)
         except SettingsError as error:
             raise ConfigError(str(error)) from None
-        # A guard must not be off because of a slip of the pen.
+        # A misspelt name must not switch the guard off.
         for known, names, where in (("files", table, f"[{TABLE}] "), (TABLE, settings.tables, "")):
             for name in names:
                 meant = did_you_mean(name, [known])
@@ -127,10 +127,10 @@ class HeldOut:
         if not (tests or self._listed):
             return None
         mark = mark_of(game, instance)
-        found = self._listed.get(mark.instance) or self._listed.get(mark.puzzle)
-        if found is None and tests and mark.puzzle in self._test_split(game):
-            found = f"the test split of {game.name!r}"
-        return found
+        source = self._listed.get(mark.instance) or self._listed.get(mark.puzzle)
+        if source is None and tests and mark.puzzle in self._test_split(game):
+            source = f"the test split of {game.name!r}"
+        return source
 
     def _test_split(self, game: Game) -> frozenset[str]:
         if game.name not in self._tests:
@@ -163,18 +163,18 @@ class HeldOut:
             ConfigError: some of them are held out.
         """
         checked = list(instances)
-        found = [
+        refused = [
             (instance, where)
             for instance in checked
             if (where := self.where(games[instance.game], instance, tests=tests)) is not None
         ]
-        if not found:
+        if not refused:
             return
         names = ", ".join(
-            f"{i.game}/{i.experiment.name}/{i.id} (as {where})" for i, where in found[:_SHOWN]
+            f"{i.game}/{i.experiment.name}/{i.id} (as {where})" for i, where in refused[:_SHOWN]
         )
-        more = f" and {len(found) - _SHOWN} more" if len(found) > _SHOWN else ""
+        more = f" and {len(refused) - _SHOWN} more" if len(refused) > _SHOWN else ""
         raise ConfigError(
-            f"{source}: {len(found)} of the {len(checked)} instances are held out from training: "
+            f"{source}: {len(refused)} of the {len(checked)} instances are held out from training: "
             f"{names}{more}; {remedy}"
         )

@@ -8,8 +8,7 @@ import msgspec
 
 from playpen.plugins import registry
 from playpen.training.config import ConfigError, TrainConfig
-from playpen.training.plan import plan_training
-from playpen.training.run import TrainingRun, make_trainer
+from playpen.training.plan import planned_training
 
 
 def train(name: str, config: TrainConfig, output: str | Path) -> Path:
@@ -22,9 +21,7 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
         ConfigError, PluginError, InstanceError, RunError: something does not fit; nothing was
             loaded yet.
     """
-    plan_training(name, config, output)
-    trainer = make_trainer(name, config)
-    run = TrainingRun(name, config, output)
+    trainer, run, _ = planned_training(name, config, output)
     run.output.mkdir(parents=True, exist_ok=True)
     resolved = {**msgspec.to_builtins(config), "trainer": msgspec.to_builtins(trainer.options)}
     encoded = msgspec.json.encode({"trainer": name, "config": resolved})

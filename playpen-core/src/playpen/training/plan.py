@@ -12,7 +12,8 @@ from playpen.errors import PlaypenError
 from playpen.instance import Instance
 from playpen.plugins import make_player
 from playpen.training.config import ConfigError, TrainConfig
-from playpen.training.run import Trainer, TrainingRun, make_trainer
+from playpen.training.run import TrainingRun
+from playpen.training.trainer import Trainer, make_trainer
 
 
 class LevelPlan(NamedTuple):
@@ -36,6 +37,14 @@ class Plan(NamedTuple):
     parts: dict[str, str]
 
 
+class PlannedTraining(NamedTuple):
+    """A training of which all but the weights is resolved."""
+
+    trainer: Trainer
+    run: TrainingRun
+    plan: Plan
+
+
 def plan_training(trainer: str, config: TrainConfig, output: str | Path | None = None) -> Plan:
     """Resolve all that a configuration names, as far as it goes without loading a model.
 
@@ -47,13 +56,23 @@ def plan_training(trainer: str, config: TrainConfig, output: str | Path | None =
     Raises:
         ConfigError, PluginError, InstanceError, RunError: something does not fit, as in `train`.
     """
-    made = make_trainer(trainer, config)
     with tempfile.TemporaryDirectory() as nowhere:
-        run = TrainingRun(trainer, config, nowhere if output is None else output)
-        made.check(run)
-        levels, rewards, recordings = _levels(run), _rewards(run), _recordings(made, run)
+        return planned_training(trainer, config, nowhere if output is None else output).plan
+
+
+def planned_training(name: str, config: TrainConfig, output: str | Path) -> PlannedTraining:
+    """What `plan_training` resolves, to be trained with.
+
+    Raises:
+        ConfigError, PluginError, InstanceError, RunError: something does not fit.
+    """
+    trainer = make_trainer(name, config)
+    run = TrainingRun(name, config, output)
+    trainer.check(run)
+    levels, rewards, recordings = _levels(run), _rewards(run), _recordings(trainer, run)
     # Last, because importing the module of a player can take seconds.
-    return Plan(levels, {**_players(config), **rewards, **recordings})
+    plan = Plan(levels, {**_players(config), **rewards, **recordings})
+    return PlannedTraining(trainer, run, plan)
 
 
 def _players(config: TrainConfig) -> dict[str, str]:
@@ -70,12 +89,12 @@ def _players(config: TrainConfig) -> dict[str, str]:
             except PlaypenError as error:
                 raise ConfigError(f"{key} = {spec!r}: {error}") from None
     roles = "all roles" if learner.roles is None else ", ".join(learner.roles)
-    found = {"learner": f"{learner.player} ({roles})"}
+    parts = {"learner": f"{learner.player} ({roles})"}
     if teacher.player is not None:
-        found["teacher"] = teacher.player
+        parts["teacher"] = teacher.player
     if teacher.partners:
-        found["partners"] = ", ".join(teacher.partners)
-    return found
+        parts["partners"] = ", ".join(teacher.partners)
+    return parts
 
 
 def _rewards(run: TrainingRun) -> dict[str, str]:
@@ -116,4 +135,4 @@ def _levels(run: TrainingRun) -> list[LevelPlan]:
 
 
 def _counted(instances: Mapping[str, Sequence[Instance]]) -> Counter[tuple[str, str]]:
-    return Counter((game, i.experiment.name) for game, found in instances.items() for i in found)
+    return Counter((game, i.experiment.name) for game, chosen in instances.items() for i in chosen)

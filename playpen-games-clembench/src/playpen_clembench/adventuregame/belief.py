@@ -66,7 +66,7 @@ class Belief:
     # -- learning -----------------------------------------------------------------------------
 
     def learn(self, observation: Observation) -> None:
-        """Take in what a message says."""
+        """Add what a message says."""
         about = observation.about
         match observation.sentence:
             case "room":
@@ -97,7 +97,7 @@ class Belief:
         self.at[item] = self.room
 
     def imagine(self, action: Action) -> None:
-        """Carry out an action in thought, without finding anything new."""
+        """Take an action as carried out that reveals nothing new."""
         match action:
             case "go", room:
                 self.exits.setdefault(room, (self.room,))

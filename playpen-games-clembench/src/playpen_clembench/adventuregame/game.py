@@ -2,11 +2,14 @@
 
 The player is to put three things in their places.  It sees only the room that it is in, gives one
 command a turn, and says itself when it is done.
+
+The flow of the game is here.  What a reply must look like is in `replies`, how a command is
+understood in `interpreter` and `grammar`, what it does and when it fails in `actions`, what the
+player reads in `feedback`, how goals are counted in `progress`, how plans are tried out in
+`planning`.
 """
 
 from __future__ import annotations
-
-from typing import Any
 
 from playpen import (
     Abort,
@@ -17,22 +20,26 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.adventuregame import feedback, generate, oracle, scores
-from playpen_clembench.adventuregame.interpreter import Interpreter, Result
+from playpen_clembench.adventuregame import feedback, scores
+from playpen_clembench.adventuregame.fingerprint import fingerprint
+from playpen_clembench.adventuregame.interpreter import Interpreter
 from playpen_clembench.adventuregame.language import language
 from playpen_clembench.adventuregame.planning import Planner
+from playpen_clembench.adventuregame.progress import Progress
 from playpen_clembench.adventuregame.replies import reader
-from playpen_clembench.adventuregame.world import World, fact_text, parse_fact
+from playpen_clembench.adventuregame.world import World, parse_fact
 
 ADVENTURER = "adventurer"
 PLAN = "plan"
+"""The planning variant."""
+DONE = "done"
+"""The action with which the player ends the game."""
 LIMITED_ACTIONS = "basic_actions_v2_invlimit.json"
 """Name of the rule set in which only two things can be carried."""
 
@@ -47,53 +54,48 @@ class AdventureGame(Game):
     name = "adventuregame"
     rules = "2.0"
     roles = (Role(ADVENTURER, "explores the house and delivers the things"),)
+    generator = "playpen_clembench.adventuregame.generate"
+    oracles = {ADVENTURER: "playpen_clembench.adventuregame.oracle:adventurer"}
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
-        """Command after command, until the player says that it is done or its turns are over."""
+        """Command after command, until the player says that it is done or its turns are over.
+
+        It wins if all goals were true after one of its commands, even if it has undone that since.
+        The score is the share of the goals that are true when it is done.
+        """
         interpreter = self._interpreter(instance)
-        goals, limit = interpreter.goals, instance["max_turns"]
+        progress = Progress(interpreter.goals)
         planner = Planner() if instance["variant"] == PLAN else None
         read = reader(interpreter.language, planning=planner is not None)
-        yield Note(
-            "adventure",
-            {
-                "variant": instance["variant"],
-                "max_turns": limit,
-                "optimal_turns": instance["optimal_turns"],
-                "goal_count": len(goals),
-            },
-        )
-        message = self._opening(instance, interpreter)
-        reported = reached = 0
+        limit = instance["max_turns"]
         finished = False
+        yield Note("adventure", scores.setting(instance, interpreter.goals))
+        message = self._opening(instance, interpreter)
         for number in range(1, limit + 1):
             if number > 1:
                 yield Round()
+            # What is asked: a command, in the planning variant with a plan.
             turn = yield from ask(ADVENTURER, message, read)
             result = interpreter.execute(turn.command)
-            yield Note("action", _record(result, interpreter))
+            yield Note("action", scores.action(result, interpreter.exploration))
 
-            # A failed command reports the goals that were reached last, if only in a plan.
-            achieved = interpreter.achieved
-            change = len(achieved) - reported
-            reported = len(achieved)
-            yield Note("goals", {"achieved": sorted(map(fact_text, achieved)), "change": change})
-            if result.failure is None:
-                if reported != reached:
-                    yield Reward(ADVENTURER, (reported - reached) / len(goals))
-                reached = reported
+            # What counts: the goals that are true after a command that succeeded.
+            yield Note("goals", progress.report(interpreter.achieved))
+            if result.succeeded and (gain := progress.gain()):
+                yield Reward(ADVENTURER, gain)
             if planner is not None:
                 trial = planner.turn(turn.command, turn.plan, interpreter)
-                yield Note("plan", {**trial._asdict(), "viability": trial.viability})
-
-            if result.failure is None and achieved == goals:
-                # Once and for all, even if the player undoes it.
+                yield Note("plan", trial.record())
+            if result.succeeded and progress.complete:
                 finished = True
                 yield Note("finished")
+
+            # What ends it: the limit, even if the player is done in the last turn, or the player.
             if number == limit:
                 break
-            if result.failure is None and result.action == "done":
-                score = 100 * (reported / len(goals))
+            if result.succeeded and result.action == DONE:
+                score = 100 * progress.share
                 return Success(score) if finished else Lose(score, fault=ADVENTURER)
             message = feedback.describe_result(interpreter.world, interpreter.language, result)
         return Abort(scores.TURN_LIMIT, f"all {limit} turns are used up", fault=ADVENTURER)
@@ -127,29 +129,4 @@ class AdventureGame(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The house, as far as the goals are concerned: the same for all variants."""
-        return generate.fingerprint(instance["initial_state"], instance["goal_state"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.adventuregame.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Two variants, two difficulties, with and without a limit to what can be carried."""
-        return tuple(generate.LEVELS)
-
-    def oracle(self, role: str) -> Program:
-        """A program that explores the house and then takes the shortest way."""
-        return oracle.adventurer if role == ADVENTURER else super().oracle(role)
-
-
-def _record(result: Result, interpreter: Interpreter) -> dict[str, Any]:
-    """What the scores and a reader of the transcript need to know of a command."""
-    failure = result.failure
-    return {
-        "action": result.action,
-        "failure": None if failure is None else failure.type,
-        "phase": None if failure is None else failure.phase,
-        "exploration": interpreter.exploration.measures(result.action),
-    }
+        return fingerprint(instance["initial_state"], instance["goal_state"])

@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from functools import cache
 from typing import Any, NamedTuple
 
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
+from playpen_clembench.adventuregame.fingerprint import fingerprint
 from playpen_clembench.adventuregame.home import (
     CONTAINERS,
     FLOOR,
@@ -27,7 +28,7 @@ from playpen_clembench.adventuregame.home import (
 )
 from playpen_clembench.adventuregame.language import language
 from playpen_clembench.adventuregame.solver import Action, distances, shortest_solution
-from playpen_clembench.adventuregame.world import Fact, World, fact_text, parse_fact
+from playpen_clembench.adventuregame.world import Fact, World, fact_text
 from playpen_clembench.levels import chosen_levels, first
 
 MAX_TURNS = 50
@@ -66,6 +67,11 @@ class Puzzle(NamedTuple):
     solutions: tuple[list[Action], list[Action]]
 
 
+def levels() -> tuple[str, ...]:
+    """Two variants, two difficulties, with and without a limit to what can be carried."""
+    return tuple(LEVELS)
+
+
 def generate(
     split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
 ) -> dict[str, Any]:
@@ -92,25 +98,6 @@ def generate(
             for name in chosen
         ]
     }
-
-
-def fingerprint(initial_state: Sequence[str], goal_state: Sequence[str]) -> str:
-    """What makes two instances the same puzzle.
-
-    That is the passages, the start, the goals and where their things are.  Things that no goal is
-    about make no difference, nor do the variant and the limit.
-    """
-    facts = [parse_fact(text) for text in initial_state]
-    relevant = {thing for text in goal_state for thing in parse_fact(text)[1:]}
-    relevant |= {fact[1] for fact in facts if fact[0] == "type" and fact[2] == PLAYER}
-    relevant |= {fact[2] for fact in facts if fact[0] in ("on", "in") and fact[1] in relevant}
-    located = ("at", "on", "in", "open", "closed")
-    told = [
-        fact_text(fact)
-        for fact in facts
-        if fact[0] == "exit" or (fact[0] in located and fact[1] in relevant)
-    ]
-    return " ".join([*sorted(told), *sorted(goal_state)])
 
 
 def _instance(number: int, level: Level, puzzle: Puzzle) -> dict[str, Any]:
@@ -246,7 +233,7 @@ def _houses() -> list[tuple[tuple[str, str], ...]]:
         )
     houses = {frozenset().union(*choice) for choice in itertools.product(*ways)}
     order = list(ROOMS)
-    found = []
+    connected = []
     for house in houses:
         passages = sorted(tuple(sorted(passage, key=order.index)) for passage in house)
         exits = {
@@ -254,8 +241,8 @@ def _houses() -> list[tuple[tuple[str, str], ...]]:
             for kind in ROOMS
         }
         if len(distances(exits, order[0])) == len(ROOMS):
-            found.append(tuple((one, other) for one, other in passages))
-    return sorted(found)
+            connected.append(tuple((one, other) for one, other in passages))
+    return sorted(connected)
 
 
 def _easy_goals(rng: random.Random, layout: Layout) -> list[Fact] | None:

@@ -29,9 +29,14 @@ class Result(NamedTuple):
     preposition: str | None = None
     failure: Failure | None = None
 
+    @property
+    def succeeded(self) -> bool:
+        """Whether the command was carried out."""
+        return self.failure is None
+
 
 class Interpreter:
-    """A world with somebody who acts in it.
+    """Carries out commands in a world.
 
     Attributes:
         language: the language of the commands.
@@ -43,7 +48,7 @@ class Interpreter:
     """
 
     def __init__(self, language: Language, world: World, goals: frozenset[Fact]) -> None:
-        """Begin in a world.
+        """Start with the world as it is.
 
         Raises:
             WorldError: a goal is about something that the world does not have.

@@ -5,14 +5,14 @@ See docs/rules/adventuregame.md, "Plans".
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from playpen_clembench.adventuregame.interpreter import Interpreter
 from playpen_clembench.adventuregame.replies import Plan
 
 
 class Trial(NamedTuple):
-    """How a plan fared.
+    """How far a plan can be carried out.
 
     Attributes:
         length: its number of commands.
@@ -30,9 +30,13 @@ class Trial(NamedTuple):
         """The share of the plan that can be carried out; 0 if no plan was ever made."""
         return self.successes / self.length if self.length else 0
 
+    def record(self) -> dict[str, Any]:
+        """What the scores and a reader of the transcript need to know of it."""
+        return {**self._asdict(), "viability": self.viability}
+
 
 class Planner:
-    """The plans that a player has made.  A turn without a plan leaves the latest one in force."""
+    """The plans that a player has made.  In a turn without a plan the latest one counts."""
 
     def __init__(self) -> None:
         self._plans: list[Plan] = []
@@ -50,7 +54,7 @@ class Planner:
         interpreter.world = before.copy()
         successes = 0
         for command in plan.commands:
-            if interpreter.execute(command).failure is not None:
+            if not interpreter.execute(command).succeeded:
                 break
             successes += 1
         interpreter.world = before

@@ -7,8 +7,12 @@ from typing import Any
 
 from playpen.episode import Episode, Event, Said
 from playpen.game import Metrics
+from playpen.instance import Instance
 from playpen.moves import Abort, Note, Violated
+from playpen_clembench.adventuregame.exploration import Exploration
+from playpen_clembench.adventuregame.interpreter import Result
 from playpen_clembench.adventuregame.replies import NO_COMMAND, NO_PLAN
+from playpen_clembench.adventuregame.world import Fact
 from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.record import events_by_round, noted
 
@@ -41,6 +45,27 @@ END_CLAIMS = ("complete", "finish", "done", "successfully")
 TURN_LIMIT = "turn_limit"
 
 Scores = dict[str, Any]
+
+
+def setting(instance: Instance, goals: frozenset[Fact]) -> Scores:
+    """What the scores need of an instance; the game notes it."""
+    return {
+        "variant": instance["variant"],
+        "max_turns": instance["max_turns"],
+        "optimal_turns": instance["optimal_turns"],
+        "goal_count": len(goals),
+    }
+
+
+def action(result: Result, exploration: Exploration) -> Scores:
+    """What the scores and a reader of the transcript need of a command; the game notes it."""
+    failure = result.failure
+    return {
+        "action": result.action,
+        "failure": None if failure is None else failure.type,
+        "phase": None if failure is None else failure.phase,
+        "exploration": exploration.measures(result.action),
+    }
 
 
 def metrics(episode: Episode) -> Metrics:

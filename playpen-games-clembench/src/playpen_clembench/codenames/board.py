@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 TEAM, OPPONENT, INNOCENT, ASSASSIN = ASSIGNMENTS = ("team", "opponent", "innocent", "assassin")
 """Whom a word belongs to; the first two are also the sides that uncover words."""
+
+Uncovered: TypeAlias = list[tuple[str, str]]
+"""The words that the guesser's turn uncovered, in order, each with its assignment."""
 
 
 class Board:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,7 +19,6 @@ from playpen import (
     Note,
     Outcome,
     Play,
-    Program,
     Reward,
     Role,
     Round,
@@ -28,10 +26,12 @@ from playpen import (
     Violation,
     ask,
 )
-from playpen_clembench.codenames import generate, oracle, scores
-from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, OPPONENT, TEAM, Board
-from playpen_clembench.codenames.phrases import phrases_of, with_our_placeholders
-from playpen_clembench.codenames.replies import CLUEGIVER, GUESSER, REPROMPT, Clue, Reader
+from playpen_clembench.codenames import scores, upstream
+from playpen_clembench.codenames.board import ASSASSIN, OPPONENT, TEAM, Board, Uncovered
+from playpen_clembench.codenames.fingerprint import fingerprint
+from playpen_clembench.codenames.messages import Messages
+from playpen_clembench.codenames.replies import REPROMPT, Clue, Reader
+from playpen_clembench.codenames.roles import CLUEGIVER, GUESSER
 
 
 class Codenames(Game):
@@ -47,6 +47,12 @@ class Codenames(Game):
         Role(CLUEGIVER, "knows whose the words are and hints at those of the team"),
         Role(GUESSER, "finds the words that a clue hints at"),
     )
+    generator = "playpen_clembench.codenames.generate"
+    oracles = {
+        CLUEGIVER: "playpen_clembench.codenames.oracle:give_clue",
+        GUESSER: "playpen_clembench.codenames.oracle:guess",
+    }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """Play rounds until a side has all its words; any broken rule ends the game."""
@@ -64,65 +70,37 @@ class Codenames(Game):
         yield Note("engaged flags", reader.engaged)
         return outcome
 
-    def _rounds(
-        self, instance: Instance, board: Board, reader: Reader
-    ) -> Generator[Move, Any, Outcome]:
+    def _rounds(self, instance: Instance, board: Board, reader: Reader) -> Play:
         """A round: a clue, the guesses, the opponents' move."""
-        for_cluegiver = self._prompt("cluegiver_initial", instance, _words_of(board))
-        report = ""
+        messages = Messages(self, instance, board)
+        uncovered: Uncovered = []
+        for_cluegiver = messages.for_cluegiver(uncovered)
         while True:
             yield Note("board status", board.status())
             clue = yield from ask(CLUEGIVER, for_cluegiver, reader.clue)
-            yield from _noted_clue(board, clue)
+            yield from scores.clue_notes(clue, board)
 
-            name = "guesser_follow_up" if report else "guesser_initial"
-            seen = {
-                "BOARD": ", ".join(board.remaining()),
-                "CLUE": clue.word,
-                "NUMBER": len(clue.targets),
-            }
-            for_guesser = report + self._prompt(name, instance, seen)
+            for_guesser = messages.for_guesser(clue, uncovered)
             guesses = yield from ask(GUESSER, for_guesser, partial(reader.guesses, clue=clue))
             yield Note("guesses", guesses)
-            uncovered = yield from _uncover(board, guesses, clue.targets)
+            uncovered = yield from _uncover(board, guesses, clue)
             if outcome := _result(board):
                 return outcome
 
-            phrases = phrases_of(instance.language)
-            report = f"{phrases.report(GUESSER, uncovered)}\n"
             # Written before the opponents move, so it still lists the words that they uncover.
-            follow_up = self._prompt("cluegiver_follow_up", instance, _words_of(board))
-            for_cluegiver = f"{phrases.report(CLUEGIVER, uncovered)}\n{follow_up}"
+            for_cluegiver = messages.for_cluegiver(uncovered)
             yield from _opponents_move(board, instance["opponent difficulty"])
             if outcome := _result(board):
                 return outcome
             yield Round()
 
-    def _prompt(self, name: str, instance: Instance, values: Mapping[str, object]) -> str:
-        """One of our prompts, or the one of that name that the instance or experiment brings.
-
-        Clembench keeps its templates beside the instances; an importer that adds them need not
-        change them: their variables are understood as they are (``$board``).
-        """
-        given = instance.get(f"{name}_prompt")
-        if given is not None:
-            given = with_our_placeholders(given)
-        return self.prompt(name, instance, given, **values)
-
     def recorded_draws(self, events: Sequence[Mapping[str, Any]]) -> list[list[Any]]:
-        """The opponents' moves: a run of ``opponent revealed`` events each."""
-        runs = itertools.groupby(events, key=lambda event: event["type"] == "opponent revealed")
-        return [[event["content"]["word"] for event in run] for moved, run in runs if moved]
+        """The opponents' moves."""
+        return upstream.opponents_moves(events)
 
     def complete_import(self, document: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Upstream's four prompt templates, given to every experiment."""
-        for moment, kind in (("initial", "initial"), ("intermittent", "follow_up")):
-            for role in (CLUEGIVER, GUESSER):
-                file = folder / "resources" / f"{moment}_prompts" / f"prompt_{role}.template"
-                if file.is_file():
-                    text = file.read_text(encoding="utf-8")
-                    for experiment in document["experiments"]:
-                        experiment.setdefault(f"{role}_{kind}_prompt", text)
+        upstream.add_prompt_templates(document["experiments"], folder)
         return document
 
     def metrics(self, episode: Episode) -> Metrics:
@@ -131,54 +109,24 @@ class Codenames(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """Whose the words are; their order carries no meaning."""
-        return generate.fingerprint(instance["assignments"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Boards from the pack's word lists; see `playpen_clembench.codenames.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """The thirteen experiments of clembench."""
-        return tuple(generate.LEVELS)
-
-    def oracle(self, role: str) -> Program:
-        """Programs that share the pack's themes, and a code for what no theme covers."""
-        programs: dict[str, Program] = {CLUEGIVER: oracle.give_clue, GUESSER: oracle.guess}
-        return programs[role] if role in programs else super().oracle(role)
+        return fingerprint(instance["assignments"])
 
 
-def _words_of(board: Board) -> dict[str, str]:
-    """The cluegiver's view: the hidden words of each assignment."""
-    return {f"{name.upper()}_WORDS": ", ".join(board.hidden(name)) for name in ASSIGNMENTS}
-
-
-def _noted_clue(board: Board, clue: Clue) -> Iterator[Note]:
-    yield Note("clue", clue.word)
-    yield Note("targets", clue.targets)
-    for word in clue.targets:
-        yield Note("word targeted", {"word": word, "assignment": board.assignment(word)})
-
-
-def _uncover(
-    board: Board, guesses: list[str], targets: list[str]
-) -> Generator[Move, Any, list[tuple[str, str]]]:
+def _uncover(board: Board, guesses: list[str], clue: Clue) -> Generator[Move, Any, Uncovered]:
     """Uncover words up to the first that is not the team's; each with its assignment."""
-    uncovered: list[tuple[str, str]] = []
+    uncovered: Uncovered = []
     for word in guesses:
         if not board.is_hidden(word):
             continue  # a tolerated repetition
         assignment = board.uncover(word, TEAM)
         uncovered.append((word, assignment))
         yield Note("team revealed", {"word": word, "assignment": assignment})
-        if word in targets:
+        if word in clue.targets:
             yield Note("target revealed", {"word": word, "assignment": assignment})
         if assignment != TEAM:
             yield Note("turn end after", word)
             break
-    found = sum(assignment == TEAM for _, assignment in uncovered)
-    share = found / board.size(TEAM)
+    share = sum(assignment == TEAM for _, assignment in uncovered) / board.size(TEAM)
     yield Reward(CLUEGIVER, share)
     yield Reward(GUESSER, share)
     return uncovered

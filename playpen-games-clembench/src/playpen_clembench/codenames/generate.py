@@ -2,18 +2,20 @@
 
 See docs/rules/codenames.md, "Instances" and "Our own part".
 
-A board is split by whose its words are: words return on many boards, their division does not.
+The split of a board depends on whose its words are: boards share words, but no two of them assign
+their words alike.
 """
 
 from __future__ import annotations
 
 import random
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from typing import Any, NamedTuple, TypeAlias
 
 from playpen.instance import split_of
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.board import ASSIGNMENTS
+from playpen_clembench.codenames.fingerprint import fingerprint
 from playpen_clembench.levels import chosen_levels
 
 COUNTS = {"team": 9, "opponent": 8, "innocent": 7, "assassin": 1}
@@ -57,9 +59,9 @@ LEVELS = {
 }
 
 
-def fingerprint(assignments: Mapping[str, Sequence[str]]) -> str:
-    """What makes two boards the same puzzle: whose the words are."""
-    return "codenames:" + "|".join(",".join(sorted(assignments[name])) for name in ASSIGNMENTS)
+def levels() -> tuple[str, ...]:
+    """The thirteen experiments of clembench."""
+    return tuple(LEVELS)
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:
@@ -93,7 +95,7 @@ def _experiment(name: str, split: str, seed: int, n: int) -> dict[str, Any]:
 
 
 def _boards(level: Level, rng: random.Random) -> Iterator[dict[str, Any]]:
-    """Boards without end."""
+    """Random boards; endless."""
     while True:
         if level.generator == "random":
             board = rng.sample(material.words(level.wordlist), sum(level.counts.values()))
@@ -122,7 +124,7 @@ def _together(counts: Mapping[str, int], rng: random.Random) -> tuple[Assigned, 
 
 
 def _apart(counts: Mapping[str, int], rng: random.Random) -> tuple[Assigned, list[str]]:
-    """Related words are dealt to different assignments, as far as these have open slots."""
+    """Related words get different assignments, as far as these have open slots."""
     draws = _Draws(rng)
     assignments: Assigned = {name: [] for name in ASSIGNMENTS}
     open_slots = {name: count for name, count in counts.items() if count}

@@ -1,7 +1,7 @@
 """Programs that play codenames with each other; they speak English.
 
 The cluegiver names a theme where all its words on the board are the team's.  Otherwise, and when
-time runs short, it says all its words at once in a code: ``reversed/retto/wodaem``.
+few rounds may be left, it says all its words at once in a code: ``reversed/retto/wodaem``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from playpen_clembench.codenames.lemmas import related_word
 from playpen_clembench.codenames.phrases import phrases_of
 
 CODE = "reversed/"
-UNHURRIED = 6
+ENOUGH_FOR_OPPONENTS = 6
 """With fewer words left to the opponents, the next round could be the last."""
 
 _QUOTED = re.compile(r"(?<!\w)([\"'])(\S*?)\1(?!\w)")
@@ -28,7 +28,7 @@ def give_clue(conversation: Conversation) -> str:
     lists = [_listed(line) for line in conversation.last.split("\n")[-4:]]
     team, opponent = [*lists, [], []][:2]
     board = [word for words in lists for word in words]
-    clue, targets = _theme_clue(team, board) if len(opponent) >= UNHURRIED else ("", [])
+    clue, targets = _theme_clue(team, board) if len(opponent) >= ENOUGH_FOR_OPPONENTS else ("", [])
     if not targets:
         clue = CODE + "/".join(word.replace(" ", "_")[::-1] for word in team)
         targets = team
@@ -44,10 +44,10 @@ def guess(conversation: Conversation) -> str:
     clue = quoted[2] if quoted else ""
     numbers = _NUMBER.findall(text)
     number = int(numbers[-1][:3]) if numbers else 1
-    found = _decoded(clue, board)[:number]
-    if not found:
-        found = [random.Random(conversation.seed).choice(board or [""])]
-    return f"{phrases_of('en').guess}{', '.join(found)}"
+    guesses = _decoded(clue, board)[:number]
+    if not guesses:
+        guesses = [random.Random(conversation.seed).choice(board or [""])]
+    return f"{phrases_of('en').guess}{', '.join(guesses)}"
 
 
 def _listed(line: str) -> list[str]:

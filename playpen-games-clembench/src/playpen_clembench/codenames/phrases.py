@@ -2,18 +2,13 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Sequence
 from functools import cache
 
 import msgspec
 
 from playpen.prompts import fill
-from playpen_clembench.codenames.board import ASSIGNMENTS, TEAM
+from playpen_clembench.codenames.board import TEAM, Uncovered
 from playpen_clembench.languages import language_file
-
-_VARIABLES = "|".join([*(f"{name}_words" for name in ASSIGNMENTS), "board", "clue", "number"])
-_CLEMBENCH_VARIABLE = re.compile(rf"\$(?:({_VARIABLES})\b|\{{({_VARIABLES})\}})")
 
 
 class Phrases(msgspec.Struct, frozen=True):
@@ -34,12 +29,12 @@ class Phrases(msgspec.Struct, frozen=True):
     wrong: dict[str, str]
     turn_over: dict[str, str]
 
-    def report(self, role: str, uncovered: Sequence[tuple[str, str]]) -> str:
+    def report(self, role: str, uncovered: Uncovered) -> str:
         """What a role is told about the guesser's turn.
 
         Args:
             role: who is told.
-            uncovered: the words in order, each with its assignment.
+            uncovered: the words of that turn, at least one.
         """
         right = [word for word, assignment in uncovered if assignment == TEAM]
         sentences = []
@@ -60,8 +55,3 @@ def phrases_of(language: str) -> Phrases:
         PromptError: the game does not speak it.
     """
     return msgspec.json.decode(language_file(__package__, language, "phrases.json"), type=Phrases)
-
-
-def with_our_placeholders(template: str) -> str:
-    """A prompt template of clembench (``$board`` or ``${board}``) in our form (``$BOARD$``)."""
-    return _CLEMBENCH_VARIABLE.sub(lambda match: f"${(match[1] or match[2]).upper()}$", template)

@@ -14,8 +14,7 @@ from playpen.moves import Violation
 from playpen_clembench.codenames.board import TEAM, Board
 from playpen_clembench.codenames.lemmas import related_word
 from playpen_clembench.codenames.phrases import phrases_of
-
-CLUEGIVER, GUESSER = "cluegiver", "guesser"
+from playpen_clembench.codenames.roles import CLUEGIVER, GUESSER
 
 RAMBLING = "IGNORE RAMBLING"
 FALSE_WORDS = "IGNORE FALSE TARGETS OR GUESSES"
@@ -139,10 +138,10 @@ class Reader:
                     fail(f"unknown_{kind}", f"{_short(word)} is not on the board")
             if how_often[word] > 1:
                 fail(f"double_{kind}", f"{_short(word)} is named more than once")
-        found = [word for word in words if board.is_hidden(word)]
-        if not found:
+        hidden = [word for word in words if board.is_hidden(word)]
+        if not hidden:
             raise Violation(f"no_correct_{kind}", "none of the words is on the board")
-        return found
+        return hidden
 
 
 def _prepared(reply: str) -> str:

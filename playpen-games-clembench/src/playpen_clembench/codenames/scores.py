@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import statistics
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from playpen.episode import Episode, Event
 from playpen.game import Metrics
 from playpen.instance import Instance
-from playpen.moves import Abort, Violated
-from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, INNOCENT, OPPONENT, TEAM
-from playpen_clembench.codenames.replies import CLUEGIVER, GUESSER, NUMBER_WITH_CLUE, REPROMPT
+from playpen.moves import Abort, Note, Violated
+from playpen_clembench.codenames.board import ASSASSIN, ASSIGNMENTS, INNOCENT, OPPONENT, TEAM, Board
+from playpen_clembench.codenames.replies import NUMBER_WITH_CLUE, REPROMPT, Clue
+from playpen_clembench.codenames.roles import CLUEGIVER, GUESSER
 from playpen_clembench.counts import request_counts
 from playpen_clembench.record import events_by_round, noted
 
@@ -43,6 +44,14 @@ def setting(instance: Instance) -> dict[str, Any]:
         "assignments": config["assignments"],
         "flags": config["flags"],
     }
+
+
+def clue_notes(clue: Clue, board: Board) -> Iterator[Note]:
+    """What the metrics need of a clue; the game notes it."""
+    yield Note("clue", clue.word)
+    yield Note("targets", clue.targets)
+    for word in clue.targets:
+        yield Note("word targeted", {"word": word, "assignment": board.assignment(word)})
 
 
 def metrics(episode: Episode) -> Metrics:
@@ -142,7 +151,7 @@ def _progress(
 def _number_of_turns(episode: Episode, rounds: int, flags: dict[str, bool]) -> int:
     """One more than there were rounds, if the turn had passed on from the cluegiver at the end.
 
-    With `REPROMPT` it does not pass on after an invalid reply, which turns this upside down.
+    With `REPROMPT` it does not pass on after an invalid reply: then the opposite holds.
     """
     outcome = episode.outcome
     passed_on = not (isinstance(outcome, Abort) and outcome.fault == CLUEGIVER)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from playpen import (
-    Abort,
     Episode,
     Game,
     Instance,
@@ -13,19 +10,17 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.guesswhat import generate, mini
-from playpen_clembench.guesswhat.oracle import ORACLES
-from playpen_clembench.guesswhat.replies import FORBIDDEN, Guess, form_of
+from playpen_clembench.guesswhat import scores
+from playpen_clembench.guesswhat.fingerprint import fingerprint, mini_fingerprint
+from playpen_clembench.guesswhat.replies import Guess, form_of
+from playpen_clembench.guesswhat.roles import ANSWERER, GUESSER
 from playpen_clembench.mini import MINI
 
-GUESSER, ANSWERER = "guesser", "answerer"
 FULL_MARKS_UP_TO = 5
 """The last round in which a guess gets the full score, whatever the level."""
 
@@ -39,6 +34,12 @@ class GuessWhat(Game):
         Role(ANSWERER, "knows the secret word and answers yes or no"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.guesswhat.generate"
+    oracles = {
+        GUESSER: "playpen_clembench.guesswhat.oracle:guesser",
+        ANSWERER: "playpen_clembench.guesswhat.oracle:answerer",
+    }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """A round is a question and its answer; a guess ends the game, right or wrong."""
@@ -71,26 +72,8 @@ class GuessWhat(Game):
         return self.prompt("answerer", instance, TARGET_WORD=target)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers; requests are rounds (docs/rules/guesswhat.md, "Scores")."""
-        rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
-        aborted = int(episode.aborted)
-        scores: dict[str, Any] = {
-            **request_counts(rounds, aborted),
-            "Aborted": aborted,
-            "Main Score": episode.main_score,
-            # Unlike in other games, these are missing after an abort, not 0.
-            "Success": None if aborted else int(episode.success),
-            "Lose": None if aborted else int(episode.lose),
-        }
-        if episode.success:
-            scores["Speed"] = episode.main_score
-        return Metrics(
-            episode=scores | _violations(episode),
-            rounds={
-                str(number): _round_scores(episode, last=number == rounds - 1)
-                for number in range(rounds)
-            },
-        )
+        """Upstream's numbers (docs/rules/guesswhat.md, "Scores")."""
+        return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:
         """The secret word; the list around it matters only in the level `mini`.
@@ -98,22 +81,8 @@ class GuessWhat(Game):
         There the words are few, and what is unseen is the word among the others of its list.
         """
         if instance.experiment.name == MINI:
-            return mini.fingerprint(instance["target_word"], instance["candidate_list"])
-        return generate.fingerprint(instance["target_word"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.guesswhat.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """How closely the words are related, with any words and with abstract ones, and `mini`."""
-        return generate.ALL_LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A guesser that halves the list with each question; an answerer that knows the words."""
-        return ORACLES[role] if role in ORACLES else super().oracle(role)
+            return mini_fingerprint(instance["target_word"], instance["candidate_list"])
+        return fingerprint(instance["target_word"])
 
 
 def speed(number: int, last: int) -> float:
@@ -121,22 +90,3 @@ def speed(number: int, last: int) -> float:
     if number <= FULL_MARKS_UP_TO:
         return 100
     return 100 * (last - number) / (last - FULL_MARKS_UP_TO)
-
-
-def _violations(episode: Episode) -> dict[str, int]:
-    outcome = episode.outcome
-    kind = None
-    if isinstance(outcome, Abort):
-        kind = (outcome.fault, "content" if outcome.code == FORBIDDEN else "format")
-    return {
-        f"Invalid {what} {role} response": int(kind == (role, what))
-        for what in ("format", "content")
-        for role in (GUESSER, ANSWERER)
-    }
-
-
-def _round_scores(episode: Episode, *, last: bool) -> dict[str, Any]:
-    return {
-        "Accuracy": int(last and episode.success),
-        **plain_counts(1, int(last and episode.aborted)),
-    }

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
 from playpen_clembench.guesswhat import mini, taxonomy
+from playpen_clembench.guesswhat.fingerprint import fingerprint
 from playpen_clembench.guesswhat.taxonomy import Taxonomy
 from playpen_clembench.levels import chosen_levels
 from playpen_clembench.mini import MINI, SIZES
@@ -20,8 +21,8 @@ from playpen_clembench.mini import MINI, SIZES
 MAX_TURNS = 8
 READY = {"train": 50, "validation": 10, "test": 10}
 """Instances per level in the ready splits; clembench has 10."""
-PATIENCE = 100
-"""Lists in a row without a target of the split after which all words are dealt anew."""
+FRUITLESS = 100
+"""Lists in a row without a target of the split after which all words may be used again."""
 
 
 class Structure(NamedTuple):
@@ -42,17 +43,17 @@ LEVELS = {
 ALL_LEVELS = (*LEVELS, MINI)
 
 
-def fingerprint(target: str) -> str:
-    """What makes two instances the same puzzle: the secret word."""
-    return f"guesswhat:{target.lower()}"
+def levels() -> tuple[str, ...]:
+    """How closely the words are related, with any words and with abstract ones, and `mini`."""
+    return ALL_LEVELS
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:
     """Make the instances of a split.
 
     Targets belong to the split; the words around them may be targets in another one.  No word
-    occurs twice in an experiment before its level is used up; then all words are dealt anew, and
-    only lists are never repeated (there are billions).
+    occurs twice in an experiment before its level is used up; then all words may be used again,
+    and only lists are never repeated (there are billions).
 
     Args:
         split: only words that belong to it are targets.
@@ -90,12 +91,14 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
     words = taxonomy.abstract() if is_abstract else taxonomy.everything()
     rng = random.Random(derive_seed("guesswhat", seed, level, split))
     seen: set[frozenset[str]] = set()
-    dealt: set[str] = set()
+    used: set[str] = set()
     fruitless = 0
     while True:
-        candidates = _deal(words, LEVELS[level], dealt, rng) if fruitless < PATIENCE else None
+        candidates = (
+            _unused_list(words, LEVELS[level], used, rng) if fruitless < FRUITLESS else None
+        )
         if candidates is None:
-            dealt.clear()
+            used.clear()
             fruitless = 0
             continue
         targets = [word for word in candidates if word in _targets(split)]
@@ -103,7 +106,7 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
             fruitless += 1
             continue
         seen.add(frozenset(candidates))
-        dealt.update(candidates)
+        used.update(candidates)
         fruitless = 0
         target = rng.choice(targets)
         if is_abstract:
@@ -112,13 +115,13 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[tuple[str, list[str]
             yield target.capitalize(), [word.capitalize() for word in candidates]
 
 
-def _deal(
-    words: Taxonomy, structure: Structure, dealt: set[str], rng: random.Random
+def _unused_list(
+    words: Taxonomy, structure: Structure, used: set[str], rng: random.Random
 ) -> list[str] | None:
-    """A list of words that are not dealt yet; `None` if too few of them are left."""
+    """A list of words that are not used yet; `None` if too few of them are left."""
     left: dict[str, list[list[str]]] = {}
     for category, subcategories in words.items():
-        groups = [[word for word in group if word not in dealt] for group in subcategories.values()]
+        groups = [[word for word in group if word not in used] for group in subcategories.values()]
         groups = [group for group in groups if len(group) >= structure.words]
         if len(groups) >= structure.subcategories:
             left[category] = groups

@@ -12,6 +12,7 @@ from typing import Any
 
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
+from playpen_clembench.guesswhat.fingerprint import mini_fingerprint
 from playpen_clembench.guesswhat.replies import own_form
 from playpen_clembench.mini import MINI
 from playpen_clembench.taboo.cards import mini_world
@@ -20,11 +21,6 @@ MAX_TURNS = 8
 LIST_LENGTH = 8
 GUESSER_PROMPT = "guess one of $LIST$"
 ANSWERER_PROMPT = "word: $TARGET WORD$"
-
-
-def fingerprint(target: str, candidates: Sequence[str]) -> str:
-    """What makes two instances the same puzzle: the secret word among the words of its list."""
-    return f"guesswhat:{MINI}:{target}:{','.join(sorted(candidates))}"
 
 
 def experiment(split: str, seed: int, number: int) -> dict[str, Any]:
@@ -50,7 +46,7 @@ def _puzzles(split: str, rng: random.Random) -> Iterator[tuple[str, list[str]]]:
     while True:
         candidates = rng.sample(animals, LIST_LENGTH)
         target = rng.choice(candidates)
-        mark = fingerprint(target, candidates)
+        mark = mini_fingerprint(target, candidates)
         if mark not in seen and split_of(mark) == split:
             seen.add(mark)
             yield target, candidates

@@ -2,7 +2,8 @@
 
 The guesser halves the words that are left: by category, by subcategory, or else by naming words;
 in the level `mini` by a clue.
-The answerer understands such questions, and makes the best of others.
+The answerer understands such questions.  It answers others by the words that they have in common
+with the secret word's name and groups.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import re
 from collections.abc import Sequence
 from functools import lru_cache
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.guesswhat import mini
 from playpen_clembench.guesswhat.taxonomy import labels
 
@@ -29,12 +30,12 @@ _SAYS_NOTHING = re.compile(r"a|and|for|in|its|of|on|others?|parts|that|the|thing
 
 
 def guesser(conversation: Conversation) -> str:
-    """Ask what halves the words that fit all answers; guess when one is left."""
+    """Ask what is true of half of the words that fit all answers; guess when one is left."""
     first, *later = (message.content for message in conversation.messages)
     left = _candidates(first)
     for question, answer in zip(later[::2], later[1::2], strict=True):
         said_yes = "yes" in answer.lower()
-        # Answers that contradict each other leave no word; then the last one is not believed.
+        # Answers that contradict each other leave no word; then the last one is ignored.
         left = tuple(word for word in left if _is_true(question, word) == said_yes) or left
     if len(left) == 1:
         return f"GUESS: {left[0]}"
@@ -49,9 +50,6 @@ def answerer(conversation: Conversation) -> str:
     # The first question comes after the prompt, the others come alone.
     question = conversation.last.partition(f"\n\n{TAG}")[2] or conversation.last
     return "ANSWER: yes" if _is_true(question, target) else "ANSWER: no"
-
-
-ORACLES: dict[str, Program] = {"guesser": guesser, "answerer": answerer}
 
 
 @lru_cache(maxsize=1024)

@@ -66,9 +66,9 @@ class Form:
         if "?" in text and text.index("?") < len(text) - 1:
             raise Violation("more_than_a_question", "the reply goes on after the question mark")
         lowered = text.lower()
-        found = [name for name, matches in self.forbidden if matches(lowered)]
-        if found:
-            raise Violation(FORBIDDEN, f"the question is of a forbidden kind: {', '.join(found)}")
+        kinds = [name for name, matches in self.forbidden if matches(lowered)]
+        if kinds:
+            raise Violation(FORBIDDEN, f"the question is of a forbidden kind: {', '.join(kinds)}")
         return Question(reply)
 
     def _guess(self, reply: str) -> Guess:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import ClassVar
 
 from playpen import (
     Episode,
@@ -12,20 +12,17 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.imagegame import generate
+from playpen_clembench.imagegame import scores
 from playpen_clembench.imagegame.drawing import NOTHING, blank, changed_cells, shape, similarity
-from playpen_clembench.imagegame.oracle import ORACLES
 from playpen_clembench.imagegame.replies import command_reader, grid_reader
-from playpen_clembench.imagegame.scores import metrics
+from playpen_clembench.imagegame.roles import FOLLOWER, GIVER
 
-GIVER, FOLLOWER = "giver", "follower"
 GOOD_ENOUGH = 99
 """F1, in whole percent, from which on the drawing counts as the target."""
 
@@ -43,6 +40,12 @@ class ImageGame(Game):
         Role(FOLLOWER, "keeps the drawing and returns the whole grid after each command"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.imagegame.generate"
+    oracles = {
+        GIVER: "playpen_clembench.imagegame.oracle:giver",
+        FOLLOWER: "playpen_clembench.imagegame.oracle:follower",
+    }
+    levels_stand_alone = True
     # Before clemcore 3.7 the follower's header counted as a request of its own.
     unstable_scores = frozenset({"Request Count", "Parsed Request Count", "Request Success Ratio"})
     header_is_event: ClassVar[bool] = False
@@ -71,9 +74,10 @@ class ImageGame(Game):
             for_follower = command if number else f"{follower_header}\n\n{command}"
             before, drawn = drawn, (yield from ask(FOLLOWER, for_follower, read_grid))
 
-            previous, found = score, similarity(target, drawn)
-            if found is not None:  # what cannot be compared, as an empty drawing, keeps the score
-                score = found
+            previous, measured = score, similarity(target, drawn)
+            # What cannot be compared, such as an empty drawing, keeps the score.
+            if measured is not None:
+                score = measured
             changed = changed_cells(before, drawn)
             yield Note("drawing", {**score._asdict(), "changed": changed})
             for role in (GIVER, FOLLOWER):
@@ -85,22 +89,8 @@ class ImageGame(Game):
 
     def metrics(self, episode: Episode) -> Metrics:
         """Upstream's numbers; see `playpen_clembench.imagegame.scores`."""
-        return metrics(episode, header_is_event=self.header_is_event)
+        return scores.metrics(episode, header_is_event=self.header_is_event)
 
     def fingerprint(self, instance: Instance) -> str:
         """The cells that are filled alike, whatever the letter."""
         return shape(instance["target_grid"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.imagegame.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Regular shapes and scattered cells, as in clembench."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A giver whose commands give the whole target, and a follower that carries them out."""
-        return ORACLES[role] if role in ORACLES else super().oracle(role)

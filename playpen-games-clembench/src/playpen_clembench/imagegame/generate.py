@@ -26,6 +26,11 @@ RANDOM_COUNTS = (5, 10)
 """The fewest and the most filled cells of a random grid."""
 
 
+def levels() -> tuple[str, ...]:
+    """Regular shapes and scattered cells, as in clembench."""
+    return LEVELS
+
+
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:
     """Make the instances of a split; a shape occurs once in a level.
 

@@ -10,7 +10,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.grids import EMPTY, Grid, format_grid, parse_grid
 from playpen_clembench.imagegame.drawing import blank
 
@@ -56,9 +56,6 @@ def follower(conversation: Conversation) -> str:
     earlier = conversation.messages[-2].content if len(conversation.messages) > 1 else blank(5)
     command = conversation.last.rpartition("\n")[2]
     return format_grid(_carried_out(command[:LONGEST], parse_grid(earlier)))
-
-
-ORACLES: dict[str, Program] = {"giver": giver, "follower": follower}
 
 
 @lru_cache(maxsize=1024)

@@ -8,10 +8,11 @@ from typing import Any
 from playpen import Abort, Episode, Metrics, Note
 from playpen_clembench.counts import plain_counts, request_counts
 from playpen_clembench.imagegame.replies import first_line
+from playpen_clembench.imagegame.roles import FOLLOWER, GIVER
 
 COMPLETE_ROUND, DONE_ROUND = 6, 2
 """Events that upstream logs, and counts as requests, in a round."""
-BROKEN_ROUND = {"giver": 3, "follower": 6}
+BROKEN_ROUND = {GIVER: 3, FOLLOWER: 6}
 """Events of a round in which that role broke the form, the violation included."""
 
 
@@ -29,7 +30,7 @@ def metrics(episode: Episode, *, header_is_event: bool) -> Metrics:
     rounds = [
         _round_scores(said.reply.text, note.data)
         for said, note in zip(
-            episode.replies("giver"), (n for n in notes if n.kind == "drawing"), strict=False
+            episode.replies(GIVER), (n for n in notes if n.kind == "drawing"), strict=False
         )
     ]
     events = [COMPLETE_ROUND] * len(rounds)
@@ -38,8 +39,8 @@ def metrics(episode: Episode, *, header_is_event: bool) -> Metrics:
     if ended_by == "done":
         events.append(DONE_ROUND)
     if isinstance(episode.outcome, Abort):
-        events.append(BROKEN_ROUND[episode.outcome.fault or "giver"])
-    if header_is_event and episode.replies("follower"):
+        events.append(BROKEN_ROUND[episode.outcome.fault or GIVER])
+    if header_is_event and episode.replies(FOLLOWER):
         events[0] += 1
     for scores, count in zip(rounds, events, strict=False):
         scores |= plain_counts(count, 0)

@@ -6,7 +6,6 @@ from collections.abc import Generator
 from typing import Any
 
 from playpen import (
-    Ask,
     Episode,
     Game,
     Instance,
@@ -15,20 +14,18 @@ from playpen import (
     Move,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
-    Violated,
     ask,
 )
-from playpen_clembench.counts import plain_counts
-from playpen_clembench.matchit_ascii import generate, oracle
-from playpen_clembench.matchit_ascii.replies import UNKNOWN_DECISION, decision_reader, flagged
+from playpen_clembench.matchit_ascii import scores
+from playpen_clembench.matchit_ascii.fingerprint import fingerprint
+from playpen_clembench.matchit_ascii.replies import decision_reader, flagged
 from playpen_clembench.matchit_ascii.texts import flags_of, fragment
 
-A, B = "player_a", "player_b"
+PLAYER_A, PLAYER_B = "player_a", "player_b"
 
 
 class MatchItAscii(Game):
@@ -39,10 +36,16 @@ class MatchItAscii(Game):
 
     name = "matchit_ascii"
     roles = (
-        Role(A, "describes its grid first, answers before it asks, decides last"),
-        Role(B, "describes its grid second, asks before it answers, decides first"),
+        Role(PLAYER_A, "describes its grid first, answers before it asks, decides last"),
+        Role(PLAYER_B, "describes its grid second, asks before it answers, decides first"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.matchit_ascii.generate"
+    oracles = {
+        PLAYER_A: "playpen_clembench.matchit_ascii.oracle:play",
+        PLAYER_B: "playpen_clembench.matchit_ascii.oracle:play",
+    }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """Descriptions, then questions and answers each way, then the decisions."""
@@ -56,25 +59,25 @@ class MatchItAscii(Game):
             "question", instance, instance.get("q_reprompt"), TAG=flags.question
         )
 
-        of_a = yield from ask(A, self._initial_prompt(instance, "grid_a"), description)
-        of_b = yield from ask(B, self._initial_prompt(instance, "grid_b"), description)
-        asked_by_b = yield from ask(B, f"{intro}{of_a}\n{for_question}", question)
+        of_a = yield from ask(PLAYER_A, self._initial_prompt(instance, "grid_a"), description)
+        of_b = yield from ask(PLAYER_B, self._initial_prompt(instance, "grid_b"), description)
+        asked_by_b = yield from ask(PLAYER_B, f"{intro}{of_a}\n{for_question}", question)
         said_by_b = f"{intro}{of_b}"
         for number in range(1, questions + 1):
             yield Round()
-            said_by_a = yield from ask(A, f"{said_by_b}\n{asked_by_b}{for_answer}", answer)
-            asked_by_a = yield from ask(A, for_question, question)
-            said_by_b = yield from ask(B, f"{said_by_a}\n{asked_by_a}{for_answer}", answer)
+            said_by_a = yield from ask(PLAYER_A, f"{said_by_b}\n{asked_by_b}{for_answer}", answer)
+            asked_by_a = yield from ask(PLAYER_A, for_question, question)
+            said_by_b = yield from ask(PLAYER_B, f"{said_by_a}\n{asked_by_a}{for_answer}", answer)
             if number < questions:
-                asked_by_b = yield from ask(B, for_question, question)
+                asked_by_b = yield from ask(PLAYER_B, for_question, question)
 
         for_decision = self._decision_prompt(instance)
-        b_is_right = yield from self._decision(B, for_decision, instance)
+        b_is_right = yield from self._decision(PLAYER_B, for_decision, instance)
         yield Round()
-        a_is_right = yield from self._decision(A, f"{said_by_b}\n{for_decision}", instance)
+        a_is_right = yield from self._decision(PLAYER_A, f"{said_by_b}\n{for_decision}", instance)
         if a_is_right and b_is_right:
             return Success()
-        return Lose(fault=A if b_is_right else B if a_is_right else None)
+        return Lose(fault=PLAYER_A if b_is_right else PLAYER_B if a_is_right else None)
 
     def _decision(self, role: str, text: str, instance: Instance) -> Generator[Move, Any, bool]:
         """Ask for a decision and give whether it is right; a wrong one does not end the game."""
@@ -108,45 +111,9 @@ class MatchItAscii(Game):
         )
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (docs/rules/matchit_ascii.md, "Scores"); `None` stands for NaN."""
-        requests, violated = [0], [0]
-        right = 0
-        for event in episode.events:
-            match event:
-                case Round():
-                    requests.append(0)
-                    violated.append(0)
-                case Ask():
-                    requests[-1] += 1
-                case Violated(code=code):
-                    # Upstream checks a decision twice, and counts both checks.
-                    requests[-1] += code == UNKNOWN_DECISION
-                    violated[-1] += 1
-                case Note("decision", data):
-                    right += data["right"]
-        score = None if episode.aborted else 50 * right
-        return Metrics(
-            {"Player Score": score, **plain_counts(sum(requests), sum(violated))},
-            {
-                str(number): plain_counts(*of_round)
-                for number, of_round in enumerate(zip(requests, violated, strict=True))
-            },
-        )
+        """Upstream's numbers (docs/rules/matchit_ascii.md, "Scores")."""
+        return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:
         """The two grids, whoever has which, and however many questions there are."""
-        return generate.fingerprint(instance["grid_a"], instance["grid_b"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.matchit_ascii.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """How the two grids are related, as in clembench."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A program that names every cell of its grid, and compares."""
-        return oracle.play if role in (A, B) else super().oracle(role)
+        return fingerprint(instance["grid_a"], instance["grid_b"])

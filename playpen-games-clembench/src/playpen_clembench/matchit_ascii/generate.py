@@ -14,6 +14,7 @@ from typing import Any
 from playpen.conversation import derive_seed
 from playpen.instance import split_of
 from playpen_clembench.levels import chosen_levels
+from playpen_clembench.matchit_ascii.fingerprint import fingerprint
 from playpen_clembench.shapes import SIZE, SQUARE, Cells, compact_shapes, drawn
 
 SAME, MIRRORED, EDITED, DIFFERENT = (
@@ -36,9 +37,9 @@ _ALL: Cells = frozenset(SQUARE)
 _LAST = SIZE - 1
 
 
-def fingerprint(grid_a: str, grid_b: str) -> str:
-    """What makes two instances the same puzzle: their grids, whoever has which."""
-    return "\n\n".join(sorted([grid_a, grid_b]))
+def levels() -> tuple[str, ...]:
+    """How the two grids are related, as in clembench."""
+    return LEVELS
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:

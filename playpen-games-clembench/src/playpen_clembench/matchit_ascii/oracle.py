@@ -1,7 +1,7 @@
 """A program that plays either side of match it.
 
 It describes its grid row by row, and so learns everything from a partner that does the same.  Of
-another partner it asks for rows that it has not heard of.
+another partner it asks for rows that it was not told.
 """
 
 from __future__ import annotations

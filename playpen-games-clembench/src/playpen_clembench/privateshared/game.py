@@ -17,7 +17,6 @@ from playpen import (
     Move,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
@@ -25,7 +24,7 @@ from playpen import (
     Violation,
     ask,
 )
-from playpen_clembench.privateshared import generate, oracle
+from playpen_clembench.privateshared.fingerprint import fingerprint
 from playpen_clembench.privateshared.replies import answer_reader, aside_reader
 from playpen_clembench.privateshared.scores import Probe, main_score, metrics
 from playpen_clembench.privateshared.texts import Texts, scene_of, texts_of, upstream_texts
@@ -52,6 +51,9 @@ class PrivateShared(Game):
     name = "privateshared"
     roles = (Role(ANSWERER, "knows all values, and keeps track of which of them it has told"),)
     rules = "2.0"
+    generator = "playpen_clembench.privateshared.generate"
+    oracles = {ANSWERER: "playpen_clembench.privateshared.oracle:answer"}
+    levels_stand_alone = True
     max_replies = MOST_SLOTS + ATTEMPTS * MOST_SLOTS * (MOST_SLOTS + 1)
 
     def play(self, instance: Instance) -> Play:
@@ -118,21 +120,7 @@ class PrivateShared(Game):
         """The first message, which shows all values."""
         if (given := instance.get("initial_prompt")) is not None:
             return str(given)
-        scene = scene_of(instance.language, instance.experiment.name)
-        return self.prompt(
-            "answerer",
-            instance,
-            SITUATION=scene.situation,
-            TOPIC=scene.topic,
-            FACTS="\n".join(f"{slot.upper()}: {v}" for slot, v in instance["slots"].items()),
-            QUESTIONER=scene.questioner,
-            TAG=tag,
-            ANSWER=texts.words.answer,
-            ASIDE=texts.words.aside,
-            ME=texts.words.me.strip(),
-            YES=texts.words.yes,
-            NO=texts.words.no,
-        )
+        return self.prompt("answerer", instance, **texts.opening_values(instance, tag))
 
     def metrics(self, episode: Episode) -> Metrics:
         """Upstream's numbers (docs/rules/privateshared.md, "Scores")."""
@@ -140,13 +128,7 @@ class PrivateShared(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The slots and their values, in whatever order and words they are asked for."""
-        return generate.fingerprint(instance["slots"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.privateshared.generate`."""
-        return generate.generate(split, seed=seed, level=level, n=n)
+        return fingerprint(instance["slots"])
 
     def complete_import(self, document: dict[str, Any], folder: Path) -> dict[str, Any]:
         """Upstream's question pools and fixed words, which its instances choose from by number."""
@@ -155,11 +137,3 @@ class PrivateShared(Game):
             if texts:
                 experiment.setdefault("texts", texts)
         return document
-
-    def levels(self) -> tuple[str, ...]:
-        """The domains, as in clembench, with 5, 10 or 15 slots; and `mini` with 4."""
-        return generate.ALL_LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """An answerer that tells what it is asked for, and remembers what it told."""
-        return oracle.answer if role == ANSWERER else super().oracle(role)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -16,6 +16,7 @@ from playpen_clembench.languages import material_file
 from playpen_clembench.levels import chosen_levels, first
 from playpen_clembench.mini import MINI, SIZES
 from playpen_clembench.privateshared import mini
+from playpen_clembench.privateshared.fingerprint import fingerprint
 from playpen_clembench.privateshared.texts import scene_of
 
 LANGUAGE = "en"
@@ -27,9 +28,9 @@ READY = {"train": 60, "validation": 10, "test": 10}
 """Instances per level in the ready splits; clembench has 10."""
 
 
-def fingerprint(slots: Mapping[str, str]) -> str:
-    """What makes two instances the same puzzle: the values, in whatever order they are told."""
-    return "\n".join(sorted(f"{slot}: {value}" for slot, value in slots.items()))
+def levels() -> tuple[str, ...]:
+    """The domains, as in clembench, with 5, 10 or 15 slots; and `mini` with 4."""
+    return ALL_LEVELS
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:

@@ -1,7 +1,8 @@
 """A program that plays private and shared perfectly where it understands the questions.
 
-Our own wordings it knows by heart.  Others it takes to be about the slot that has the most telling
-words in common with them, in its name and in our wordings for slots of that name.
+It knows our own wordings.  It takes others to be about the slot that has the most words in common
+with them, in its name and in our wordings for slots of that name; a word counts less if several
+slots have it.
 """
 
 from __future__ import annotations
@@ -43,14 +44,14 @@ def _facts(opening: str) -> dict[str, str]:
 @lru_cache(maxsize=4096)
 def _slot(question: str, slots: tuple[str, ...]) -> str:
     """The slot that a question is about; an empty text if there are no slots."""
-    by_heart = [
+    known = [
         (len(sentence), slot)
         for slot in slots
         for sentence in _sentences().get(slot, ())
         if sentence in question
     ]
-    if by_heart:
-        return max(by_heart)[1]
+    if known:
+        return max(known)[1]
     common = {slot: _words(slot) & set(_WORD.findall(question.lower())) for slot in slots}
     frequency = Counter(word for words in common.values() for word in words)
     return max(slots, key=lambda slot: sum(1 / frequency[w] for w in common[slot]), default="")

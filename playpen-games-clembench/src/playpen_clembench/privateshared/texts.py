@@ -80,6 +80,31 @@ class Texts(msgspec.Struct, frozen=True):
         me = self.words.me
         return (text.replace(me, f"{me}{suffix} ") for suffix in self.reprompts.suffixes)
 
+    def opening_values(self, instance: Instance, tag: str) -> dict[str, str]:
+        """The values of the placeholders of our own first message, which shows all values.
+
+        Args:
+            instance: the instance.
+            tag: what the questioner's questions begin with.
+
+        Raises:
+            PromptError: we have no texts for the experiment.
+        """
+        scene = scene_of(instance.language, instance.experiment.name)
+        words = self.words
+        return {
+            "SITUATION": scene.situation,
+            "TOPIC": scene.topic,
+            "FACTS": "\n".join(f"{slot.upper()}: {v}" for slot, v in instance["slots"].items()),
+            "QUESTIONER": scene.questioner,
+            "TAG": tag,
+            "ANSWER": words.answer,
+            "ASIDE": words.aside,
+            "ME": words.me.strip(),
+            "YES": words.yes,
+            "NO": words.no,
+        }
+
 
 def _choose(wordings: Wordings, slot: str, number: int, kind: str) -> str:
     available = wordings.get(slot, ())

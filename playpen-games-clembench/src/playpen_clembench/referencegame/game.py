@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 from playpen import (
-    Abort,
     Episode,
     Game,
     Instance,
@@ -13,15 +10,14 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Role,
     Success,
     ask,
 )
-from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.referencegame.generate import ALL_LEVELS, Triplet, generate
-from playpen_clembench.referencegame.oracle import ORACLES
+from playpen_clembench.referencegame import scores
 from playpen_clembench.referencegame.replies import reader, words_of
+from playpen_clembench.referencegame.roles import FOLLOWER, GIVER
+from playpen_clembench.referencegame.triplet import Triplet
 
 
 class ReferenceGame(Game):
@@ -29,17 +25,23 @@ class ReferenceGame(Game):
 
     name = "referencegame"
     roles = (
-        Role("giver", "describes the target grid so that it can be told from two others"),
-        Role("follower", "finds the grid that the giver describes"),
+        Role(GIVER, "describes the target grid so that it can be told from two others"),
+        Role(FOLLOWER, "finds the grid that the giver describes"),
     )
     rules = "2.0"
+    generator = "playpen_clembench.referencegame.generate"
+    oracles = {
+        GIVER: "playpen_clembench.referencegame.oracle:giver",
+        FOLLOWER: "playpen_clembench.referencegame.oracle:follower",
+    }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """One expression, one choice.  Whoever breaks the form of a reply ends the game."""
-        expression = yield from ask("giver", self._giver_prompt(instance), reader(instance, 1))
+        expression = yield from ask(GIVER, self._giver_prompt(instance), reader(instance, 1))
         # The follower gets the complete reply, its tag included.
         prompt = self._follower_prompt(instance, expression.string)
-        choice = yield from ask("follower", prompt, reader(instance, 2))
+        choice = yield from ask(FOLLOWER, prompt, reader(instance, 2))
 
         label = choice["response"].lower()
         # A list of labels; very old instances have a text, of which the label must be a part.
@@ -75,26 +77,8 @@ class ReferenceGame(Game):
         return str(prompt).replace("TARGET_EXPRESSION", expression)
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Upstream's numbers (docs/rules/referencegame.md, "Scores"); `None` stands for NaN."""
-        replies, aborted = episode.replies(), episode.aborted
-        fault = episode.outcome.fault if isinstance(episode.outcome, Abort) else None
-        described = replies[0].reply.text if replies and fault != "giver" else None
-        both = {
-            "Generated Expression Length": None if described is None else len(described),
-            "Generated Expression Number of Tokens": (
-                None if described is None else described.count(" ") + 1
-            ),
-            **plain_counts(len(replies), int(aborted)),
-        }
-        flags = {
-            "Aborted at Player 1": int(fault == "giver"),
-            "Aborted at Player 2": int(fault == "follower"),
-            # Unlike in other games, these are missing after an abort, not 0.
-            "Success": None if aborted else int(episode.success),
-            "Lose": None if aborted else int(episode.lose),
-            **request_counts(len(replies), int(aborted), digits=4),
-        }
-        return Metrics({**both, **flags}, {"0": {**both, "Success": int(episode.success)}})
+        """Upstream's numbers (docs/rules/referencegame.md, "Scores")."""
+        return scores.metrics(episode)
 
     def fingerprint(self, instance: Instance) -> str:
         """The target and its distractors: the same for the three orders of a triplet."""
@@ -103,17 +87,3 @@ class ReferenceGame(Game):
             instance["player_1_second_grid"],
             instance["player_1_third_grid"],
         ).fingerprint
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Make instances; see `playpen_clembench.referencegame.generate`."""
-        return generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """The kinds of grids, as in clembench, and `mini`."""
-        return ALL_LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """A giver that names what only the target has; a follower that checks what was named."""
-        return ORACLES[role] if role in ORACLES else super().oracle(role)

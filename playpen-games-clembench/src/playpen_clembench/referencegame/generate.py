@@ -16,8 +16,7 @@ import importlib.resources
 import itertools
 import random
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
-from functools import cache, cached_property, lru_cache, partial
+from functools import cache, lru_cache, partial
 from typing import Any
 
 from playpen.conversation import derive_seed
@@ -27,6 +26,7 @@ from playpen_clembench.levels import chosen_levels
 from playpen_clembench.mini import MINI, SIZES
 from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
+from playpen_clembench.referencegame.triplet import Triplet
 from playpen_clembench.shapes import SIZE, SQUARE, drawn
 
 FILLED, EMPTY = "X", "□"
@@ -45,26 +45,9 @@ FRUITLESS = 500
 """Lists in a row without a new puzzle after which a level counts as used up."""
 
 
-@dataclass(frozen=True)
-class Triplet:
-    """A puzzle: a target and its distractors, the closer one first, as texts."""
-
-    target: str
-    second: str
-    third: str
-
-    @cached_property
-    def fingerprint(self) -> str:
-        """What makes two triplets the same puzzle; the distractors' order carries no meaning."""
-        return "\n\n".join([self.target, *sorted([self.second, self.third])])
-
-    def orders(self) -> tuple[tuple[str, str, str], ...]:
-        """The follower's orders: the target comes first, second, third."""
-        return (
-            (self.target, self.second, self.third),
-            (self.second, self.target, self.third),
-            (self.third, self.second, self.target),
-        )
+def levels() -> tuple[str, ...]:
+    """The kinds of grids, as in clembench, and `mini`."""
+    return ALL_LEVELS
 
 
 def generate(
@@ -139,9 +122,9 @@ def _puzzles(level: str, split: str, seed: int) -> Iterator[Triplet]:
     fruitless = 0
     for grids in _lists(level, rng):
         fruitless += 1
-        found = triplets(grids)
-        rng.shuffle(found)
-        for puzzle in found:
+        puzzles = triplets(grids)
+        rng.shuffle(puzzles)
+        for puzzle in puzzles:
             mark = puzzle.fingerprint
             if level == MINI and not mini.telling_cell(
                 puzzle.target, [puzzle.second, puzzle.third]
@@ -171,12 +154,12 @@ def triplets(grids: Sequence[str]) -> list[Triplet]:
 
     Closeness is the Levenshtein distance of the texts; of equals the earlier one is closer.
     """
-    found = []
+    puzzles = []
     for target in grids:
         others = [grid for grid in grids if grid != target]
         others.sort(key=partial(_distance, target))
-        found.append(Triplet(target, others[0], others[1]))
-    return found
+        puzzles.append(Triplet(target, others[0], others[1]))
+    return puzzles
 
 
 _distance = lru_cache(maxsize=16_384)(edit_distance)

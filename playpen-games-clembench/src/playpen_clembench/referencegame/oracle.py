@@ -15,7 +15,7 @@ from functools import cache
 from itertools import islice
 from typing import NamedTuple, TypeAlias
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.grids import parse_grid
 from playpen_clembench.referencegame import mini
 from playpen_clembench.referencegame.replies import words_of
@@ -71,23 +71,20 @@ def follower(conversation: Conversation) -> str:
     return random.Random(conversation.seed).choice(best or answers)
 
 
-ORACLES: dict[str, Program] = {"giver": giver, "follower": follower}
-
-
 def _scores(text: str) -> list[int]:
     """For each grid of a text the number of facts, stated below the grids, that are true of it."""
-    found = list(_grids(text))
-    start = found[-1][1] if found else 0
+    grids = list(_grids(text))
+    start = grids[-1][1] if grids else 0
     facts = [_fact(match) for match in _FACT.finditer(text, start, start + FACT_LIMIT)]
-    return [sum(fact.holds(cells) for fact in facts) for cells, _ in found]
+    return [sum(fact.holds(cells) for fact in facts) for cells, _ in grids]
 
 
 def _mini_scores(text: str) -> list[int]:
     """For each grid of the level `mini` the number of its cells that are named below the grids."""
-    found = _mini_grids(text)
-    start = found[-1].end() if found else 0
+    grids = _mini_grids(text)
+    start = grids[-1].end() if grids else 0
     named = set(_MINI_NAME.findall(text, start, start + FACT_LIMIT))
-    return [len(named.intersection(grid[0].split())) for grid in found]
+    return [len(named.intersection(grid[0].split())) for grid in grids]
 
 
 def _mini_grids(text: str) -> list[re.Match[str]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from playpen import Instance, Note, Play, ask
-from playpen_clembench.static.made_up.bbh import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn, verdict
 
 
@@ -11,7 +10,8 @@ class Bbh(SingleTurn):
     """Answer a question exactly: a space, a full stop or a line end too many, and it is wrong."""
 
     name = "bbh"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.bbh:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.bbh:solve"}
 
     def play(self, instance: Instance) -> Play:
         """One question, one answer; every reply is valid."""

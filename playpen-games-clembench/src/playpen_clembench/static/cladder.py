@@ -6,7 +6,6 @@ import string
 from functools import partial
 
 from playpen import Instance, Note, Play, Violation, ask
-from playpen_clembench.static.made_up.cladder import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn, verdict
 
 _NO_PUNCTUATION = str.maketrans("", "", string.punctuation)
@@ -16,7 +15,8 @@ class Cladder(SingleTurn):
     """Answer a question about causes and effects; the first word of the reply counts."""
 
     name = "cladder"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.cladder:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.cladder:solve"}
 
     def play(self, instance: Instance) -> Play:
         """One question, one word."""

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from functools import partial
 
 from playpen import Instance, Lose, Note, Play, Success, Violation, ask
-from playpen_clembench.static.made_up.eqbench import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn
 
 STRONGEST = 10
@@ -23,7 +22,8 @@ class EqBench(SingleTurn):
     """Rate four emotions; the closer the ratings, the better, but only exact ones succeed."""
 
     name = "eqbench"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.eqbench:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.eqbench:solve"}
     score_range = (-200, 100)
 
     def play(self, instance: Instance) -> Play:
@@ -42,18 +42,18 @@ def read_ratings(target: Mapping[str, int], reply: str) -> dict[str, int]:
 
     Every `word: number` of the reply counts as a rating; of several for one word the last does.
     """
-    found: dict[str, str] = {}
+    rated: dict[str, str] = {}
     for match in _RATING.finditer(reply):
         if match[2] is None:
             continue
-        found[match[1]] = match[2]
-        if len(found) > len(target):
+        rated[match[1]] = match[2]
+        if len(rated) > len(target):
             raise Violation("unknown_emotion", "the reply rates more than was asked for")
-    if found.keys() != target.keys():
+    if rated.keys() != target.keys():
         raise Violation("missing_emotion", "the reply does not rate each of the emotions")
-    if any(len(digits) > MOST_DIGITS for digits in found.values()):
+    if any(len(digits) > MOST_DIGITS for digits in rated.values()):
         raise Violation("out_of_range", f"a rating has more than {MOST_DIGITS} digits")
-    ratings = {name: int(digits) for name, digits in found.items()}
+    ratings = {name: int(digits) for name, digits in rated.items()}
     if not any(ratings.values()):
         raise Violation("nothing_felt", "no rating is greater than 0")
     if max(ratings.values()) > STRONGEST:

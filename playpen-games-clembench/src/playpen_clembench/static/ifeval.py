@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from playpen import Instance, Note, Play, ask
 from playpen_clembench.static.instructions import follows, require_checkers
-from playpen_clembench.static.made_up.ifeval import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn, verdict
 
 
@@ -12,11 +11,12 @@ class IfEval(SingleTurn):
     """Write a text that keeps to all the instructions that come with the task."""
 
     name = "ifeval"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.ifeval:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.ifeval:solve"}
 
     def play(self, instance: Instance) -> Play:
         """One task, one text; every reply is valid."""
-        require_checkers()  # before anybody has to answer in vain
+        require_checkers()  # before anybody is asked
         reply = yield from ask(
             ANSWERER, instance["input"], max_new_tokens=most_new_tokens(instance)
         )

@@ -7,7 +7,6 @@ from functools import partial
 from itertools import islice
 
 from playpen import Instance, Note, Play, Violation, ask
-from playpen_clembench.static.made_up.mmlu_pro import MADE_UP
 from playpen_clembench.static.single_turn import ANSWERER, SingleTurn, verdict
 
 
@@ -15,7 +14,8 @@ class MmluPro(SingleTurn):
     """Choose the right option; the sentence that names it must occur exactly once."""
 
     name = "mmlu_pro"
-    made_up = MADE_UP
+    generator = "playpen_clembench.static.made_up.mmlu_pro:MADE_UP"
+    oracles = {ANSWERER: "playpen_clembench.static.made_up.mmlu_pro:solve"}
 
     def play(self, instance: Instance) -> Play:
         """One question, one letter."""

@@ -5,11 +5,11 @@ from __future__ import annotations
 import importlib.resources
 import json
 import re
-from typing import Any, ClassVar
+from typing import Any
 
-from playpen import Episode, Game, Instance, Lose, Metrics, Program, Role, Success
+from playpen import Episode, Game, Instance, Lose, Metrics, Role, Success
 from playpen_clembench.counts import request_counts
-from playpen_clembench.static.made_up.puzzles import MadeUp, fingerprint
+from playpen_clembench.static.fingerprint import fingerprint
 
 ANSWERER = "answerer"
 
@@ -23,12 +23,12 @@ class SingleTurn(Game):
     """Base of the static benchmarks.
 
     The questions of the benchmarks are other people's: they are read from official instance files.
-    Those that `generate` makes are made up, for tests and demonstrations.
+    Those that the generators make are made up, for tests and demonstrations.
     """
 
     roles = (Role(ANSWERER, "answers one question, once"),)
     rules = "2.0"
-    made_up: ClassVar[MadeUp]
+    levels_stand_alone = True
 
     def templated(self, instance: Instance, variable: str) -> str:
         """The instance's input, put into its experiment's template or else into our own prompt.
@@ -51,20 +51,6 @@ class SingleTurn(Game):
     def fingerprint(self, instance: Instance) -> str:
         """The question, whatever the template around it."""
         return fingerprint(self.name, instance["input"])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Made-up questions; those of the benchmark come from its official instance files."""
-        return self.made_up.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """The kinds of made-up questions."""
-        return tuple(self.made_up.levels)
-
-    def oracle(self, role: str) -> Program:
-        """A program that solves the made-up questions, and guesses at all others."""
-        return self.made_up.solve if role == ANSWERER else super().oracle(role)
 
     @classmethod
     def schema(cls) -> dict[str, Any]:

@@ -10,7 +10,7 @@ from playpen_clembench.languages import material_file
 
 
 class Card(msgspec.Struct, frozen=True):
-    """A secret word, its forbidden words, and a clue that gives it away."""
+    """A secret word, its forbidden words, and a clue from which it can be guessed."""
 
     target: str
     related: tuple[str, ...]

@@ -6,9 +6,6 @@ secret word or a forbidden word, in any form, loses the game for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 from playpen import (
     Episode,
     Game,
@@ -17,16 +14,15 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
-    Violation,
     ask,
 )
-from playpen_clembench.counts import plain_counts, request_counts
-from playpen_clembench.taboo import generate, oracle
+from playpen_clembench.taboo import scores
+from playpen_clembench.taboo.fingerprint import fingerprint
+from playpen_clembench.taboo.replies import tagged
 from playpen_clembench.taboo.words import forbidden_use, without_tag
 
 DESCRIBER, GUESSER = "describer", "guesser"
@@ -41,6 +37,12 @@ class Taboo(Game):
         Role(DESCRIBER, "knows the secret word and gives clues"),
         Role(GUESSER, "guesses the secret word"),
     )
+    generator = "playpen_clembench.taboo.generate"
+    oracles = {
+        DESCRIBER: "playpen_clembench.taboo.oracle:describe",
+        GUESSER: "playpen_clembench.taboo.oracle:guess",
+    }
+    levels_stand_alone = True
 
     def play(self, instance: Instance) -> Play:
         """A round is a clue and a guess; the secret word is found or the rounds run out."""
@@ -78,50 +80,8 @@ class Taboo(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The card: the secret word and the forbidden words."""
-        return generate.card_fingerprint(instance["target_word"], instance["related_word"])
+        return fingerprint(instance["target_word"], instance["related_word"])
 
     def metrics(self, episode: Episode) -> Metrics:
-        """Request counts are rounds, not replies (docs/rules/taboo.md, "Scores")."""
-        rounds = 1 + sum(isinstance(event, Round) for event in episode.events)
-        per_round: dict[str, dict[str, Any]] = {}
-        for number in range(rounds):
-            last = number == rounds - 1
-            per_round[str(number)] = {
-                "Accuracy": int(last and episode.success),
-                **plain_counts(1, int(last and episode.aborted)),
-            }
-        return Metrics(
-            episode={
-                **request_counts(rounds, int(episode.aborted)),
-                # Always 0 upstream, which looks for events that the game never writes.
-                "Repetition-Guesser": 0,
-                "Repetition-Describer": 0,
-            },
-            rounds=per_round,
-        )
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Cards of our own in three bands of word frequency, and the `mini` world."""
-        return generate.generate(split, seed=seed, level=level, n=n)
-
-    def levels(self) -> tuple[str, ...]:
-        """Three bands of word frequency, and the closed world of the demo."""
-        return generate.LEVELS
-
-    def oracle(self, role: str) -> Program:
-        """Programs that win with each other on any card, and nearly always in the `mini` world."""
-        programs: dict[str, Program] = {DESCRIBER: oracle.describe, GUESSER: oracle.guess}
-        return programs[role] if role in programs else super().oracle(role)
-
-
-def tagged(tag: str) -> Callable[[str], str]:
-    """Parser: the reply must begin with the tag; it is passed on whole, tag included."""
-
-    def parse(reply: str) -> str:
-        if not reply.startswith(tag):
-            raise Violation("missing_tag", f"the reply does not begin with {tag!r}")
-        return reply
-
-    return parse
+        """Upstream's numbers (docs/rules/taboo.md, "Scores")."""
+        return scores.metrics(episode)

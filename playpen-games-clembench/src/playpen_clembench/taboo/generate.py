@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Sequence
 from typing import Any
 
 from playpen.instance import InstanceError, split_of
 from playpen_clembench.levels import chosen_levels
 from playpen_clembench.taboo.cards import Card, cards, mini_world
+from playpen_clembench.taboo.fingerprint import fingerprint
 from playpen_clembench.taboo.words import stem
 
 MAX_TURNS = 3
@@ -19,9 +19,9 @@ LEVELS = ("high_en", "medium_en", "low_en", MINI)
 READY_LEVELS = LEVELS[:3]
 
 
-def card_fingerprint(target: str, related: Sequence[str]) -> str:
-    """What makes two instances the same puzzle, whatever the prompts say."""
-    return f"taboo:{target}:{','.join(sorted(related))}"
+def levels() -> tuple[str, ...]:
+    """Three bands of word frequency, and the closed world of the demo."""
+    return LEVELS
 
 
 def generate(split: str, *, seed: int, level: str | None, n: int | None) -> dict[str, Any]:
@@ -69,7 +69,7 @@ def _mini(split: str, seed: int, n: int | None) -> dict[str, Any]:
         Card(word, forbidden, "")
         for word in world.words
         for forbidden in itertools.combinations(world.clues, MINI_FORBIDDEN)
-        if split_of(card_fingerprint(word, forbidden)) == split
+        if split_of(fingerprint(word, forbidden)) == split
     ]
     chosen = _pick(puzzles, MINI, split, seed, n)
     return {

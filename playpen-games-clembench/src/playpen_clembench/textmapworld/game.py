@@ -18,16 +18,16 @@ from playpen import (
     Metrics,
     Note,
     Play,
-    Program,
     Reward,
     Role,
     Round,
     Success,
     ask,
 )
-from playpen_clembench.textmapworld import generate, oracle, scores
+from playpen_clembench.textmapworld import scores
 from playpen_clembench.textmapworld.exploration import explore
-from playpen_clembench.textmapworld.maps import distances, house_of, room_of, shown
+from playpen_clembench.textmapworld.maps import distances, house_of, room_of
+from playpen_clembench.textmapworld.messages import answer, first_message
 from playpen_clembench.textmapworld.reply_format import drawing_reader, reader
 
 EXPLORER = "explorer"
@@ -45,6 +45,9 @@ class TextMapWorld(Game):
     name = "textmapworld"
     roles = (Role(EXPLORER, "walks through the house and decides when to stop"),)
     rules = "2.0"
+    generator = "playpen_clembench.textmapworld.generate:EXPLORE"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:explore"}
+    levels_stand_alone = True
     task: ClassVar[str] = "explore"
     """Name of the first prompt, and of the form that the schema has for the instances."""
     draws: ClassVar[bool] = False
@@ -55,7 +58,7 @@ class TextMapWorld(Game):
         house, room = house_of(instance), room_of(instance, "Current_Position")
         yield Note("map", {"rooms": house.rooms, "edges": house.edges, "start": room})
         path = [room]
-        message = self._first_message(instance)
+        message = first_message(self, instance, self.task, ROUNDS)
         read = (drawing_reader if self.draws else reader)(instance)
         for number in range(1, ROUNDS + 1):
             if number > 1:
@@ -73,7 +76,7 @@ class TextMapWorld(Game):
                 path.append(entered)
                 yield Reward(EXPLORER, self.progress(instance, path))
                 room = entered
-            message = self._answer(instance, room, moved=entered is not None)
+            message = answer(self, instance, room, moved=entered is not None)
             if number == REMINDER_ROUND and instance.get("Max_Turns_Reminder"):
                 message = f"{instance['Max_Turns_Reminder_Text']}\n{message}"
         return Abort("turn_limit", f"the player did not stop in {ROUNDS} rounds", EXPLORER)
@@ -87,27 +90,6 @@ class TextMapWorld(Game):
         """The reward for the last move of a walk."""
         new = path[-1] not in path[:-1]
         return 1 / (len(house_of(instance).rooms) - 1) if new else 0.0
-
-    def _first_message(self, instance: Instance) -> str:
-        room = room_of(instance, "Current_Position")
-        return self.prompt(
-            self.task,
-            instance,
-            instance.get("Prompt"),
-            INITIAL_ROOM=shown(instance, room),
-            INITIAL_DIRECTIONS=", ".join(house_of(instance).doors[room]),
-            GOAL=instance.get("Specific_Room", ""),
-            ROUNDS=ROUNDS,
-        )
-
-    def _answer(self, instance: Instance, room: str, *, moved: bool) -> str:
-        return self.prompt(
-            "moved" if moved else "blocked",
-            instance,
-            instance.get("Player2_positive_answer" if moved else "Player2_negative_answer"),
-            **{"ANOTHER_ROOM" if moved else "SAME_ROOM": shown(instance, room)},
-            DIRECTIONS=", ".join(house_of(instance).doors[room]),
-        )
 
     def metrics(self, episode: Episode) -> Metrics:
         """The scores under upstream's names (docs/rules/textmapworld.md, "Scores")."""
@@ -125,25 +107,13 @@ class TextMapWorld(Game):
             schema["$defs"]["instance"] = schema["$defs"][cls.task]
         return schema
 
-    def levels(self) -> tuple[str, ...]:
-        """The experiments, as in clembench."""
-        return tuple(generate.LEVELS[self.name])
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Random houses; see `playpen_clembench.textmapworld.generate`."""
-        return generate.generate(self.name, split, seed=seed, level=level, n=n)
-
-    def oracle(self, role: str) -> Program:
-        """A program that explores with few moves, from what it has been told alone."""
-        return oracle.PROGRAMS[self.task] if role == EXPLORER else super().oracle(role)
-
 
 class TextMapWorldGraphReasoning(TextMapWorld):
     """The same, but every reply also holds the map as far as the player knows it."""
 
     name = "textmapworld_graphreasoning"
+    generator = "playpen_clembench.textmapworld.generate:EXPLORE_AND_DRAW"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:explore_and_draw"}
     task = "explore_and_draw"
     draws = True
 
@@ -160,6 +130,8 @@ class TextMapWorldSpecificRoom(TextMapWorld):
     """
 
     name = "textmapworld_specificroom"
+    generator = "playpen_clembench.textmapworld.generate:FIND_ROOM"
+    oracles = {EXPLORER: "playpen_clembench.textmapworld.oracle:find_room"}
     task = "find_room"
 
     def verdict(self, instance: Instance, path: Sequence[str]) -> Success | Lose:

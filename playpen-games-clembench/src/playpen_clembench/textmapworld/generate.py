@@ -75,40 +75,58 @@ class Plan:
     start: str
 
 
-def generate(
-    game: str, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-) -> dict[str, Any]:
-    """Make the instances of a split.
+@dataclass(frozen=True)
+class Variant:
+    """The generator of one game of the family.
 
-    Args:
-        game: name of a game of the family.
-        split: only houses whose fingerprint belongs to this split are used.
-        seed: of houses, starts and targets.
-        level: one of the game's levels; all of them if `None`.
-        n: instances per level; `READY_NUMBER` of them if `None`.
-
-    Raises:
-        InstanceError: unknown split or level.
+    Attributes:
+        game: its name.
     """
-    levels = LEVELS[game]
-    names = chosen_levels(game, levels, split, level)
-    wanted = READY_NUMBER[split] if n is None else n
-    return {
-        "experiments": [
-            {
-                "name": name,
-                # A level that is made alone has the numbers that it has among all levels.
-                "game_instances": [
-                    {"game_id": number, **item}
-                    for number, item in enumerate(
-                        islice(_instances(name, levels[name], split, seed), wanted),
-                        start=wanted * list(levels).index(name),
-                    )
-                ],
-            }
-            for name in names
-        ]
-    }
+
+    game: str
+
+    def levels(self) -> tuple[str, ...]:
+        """The experiments, as in clembench."""
+        return tuple(LEVELS[self.game])
+
+    def generate(
+        self, split: str, *, seed: int, level: str | None, n: int | None
+    ) -> dict[str, Any]:
+        """Make the instances of a split.
+
+        Args:
+            split: only houses whose fingerprint belongs to this split are used.
+            seed: of houses, starts and targets.
+            level: one of the game's levels; all of them if `None`.
+            n: instances per level; `READY_NUMBER` of them if `None`.
+
+        Raises:
+            InstanceError: unknown split or level.
+        """
+        levels = LEVELS[self.game]
+        names = chosen_levels(self.game, levels, split, level)
+        wanted = READY_NUMBER[split] if n is None else n
+        return {
+            "experiments": [
+                {
+                    "name": name,
+                    # A level that is made alone has the numbers that it has among all levels.
+                    "game_instances": [
+                        {"game_id": number, **item}
+                        for number, item in enumerate(
+                            islice(_instances(name, levels[name], split, seed), wanted),
+                            start=wanted * list(levels).index(name),
+                        )
+                    ],
+                }
+                for name in names
+            ]
+        }
+
+
+EXPLORE = Variant("textmapworld")
+EXPLORE_AND_DRAW = Variant("textmapworld_graphreasoning")
+FIND_ROOM = Variant("textmapworld_specificroom")
 
 
 def _instances(name: str, level: Level, split: str, seed: int) -> Iterator[dict[str, Any]]:

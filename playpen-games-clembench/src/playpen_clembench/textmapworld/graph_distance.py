@@ -96,7 +96,7 @@ def common_edges(small: tuple[int, ...], large: tuple[int, ...]) -> int:
         neighbours = [i for i in range(depth) if small[order[depth]] >> order[i] & 1]
         gains: dict[int, tuple[int, int]] = {}
         for image, around in enumerate(large):
-            # Nodes with the same neighbours stand for each other: one of them is enough.
+            # Nodes with the same neighbours are interchangeable: one of them is enough.
             if free >> image & 1 and around not in gains:
                 gains[around] = sum(around >> images[i] & 1 for i in neighbours), image
         for gain, image in sorted(gains.values(), key=lambda option: -option[0]):

@@ -26,14 +26,14 @@ def graph_of(rooms: Sequence[str], edges: Sequence[Sequence[str]]) -> Graph:
 
 def distances(graph: Graph, start: str) -> dict[str, int]:
     """The number of moves from a room to every room that can be reached."""
-    found = {start: 0}
+    moves_to = {start: 0}
     waiting = deque([start])
     while waiting:
         room = waiting.popleft()
-        for neighbour in sorted(graph[room] - found.keys()):
-            found[neighbour] = found[room] + 1
+        for neighbour in sorted(graph[room] - moves_to.keys()):
+            moves_to[neighbour] = moves_to[room] + 1
             waiting.append(neighbour)
-    return found
+    return moves_to
 
 
 @dataclass(frozen=True, eq=False)

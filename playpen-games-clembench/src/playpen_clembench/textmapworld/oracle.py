@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import TypeAlias
 
-from playpen import Conversation, Program
+from playpen import Conversation
 from playpen_clembench.textmapworld.generate import STEPS
 
 Place: TypeAlias = tuple[int, int]
@@ -86,14 +86,6 @@ def find_room(conversation: Conversation) -> str:
     return _command(survey)
 
 
-PROGRAMS: dict[str, Program] = {
-    "explore": explore,
-    "explore_and_draw": explore_and_draw,
-    "find_room": find_room,
-}
-"""By the task of the game."""
-
-
 def _survey(conversation: Conversation, *, exact_case: bool = False) -> Survey:
     """Follow the walk; a move counts if there was a door, whoever made it."""
     survey = Survey()
@@ -126,7 +118,7 @@ def _beyond(place: Place, direction: str) -> Place:
 
 def _last(pattern: re.Pattern[str], text: str) -> str:
     """What the pattern finds last: its group that took part, or the whole match."""
-    found = ""
+    latest = ""
     for match in pattern.finditer(text):
-        found = next((group for group in match.groups() if group), match[0])
-    return found
+        latest = next((group for group in match.groups() if group), match[0])
+    return latest

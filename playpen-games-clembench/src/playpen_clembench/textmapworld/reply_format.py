@@ -69,7 +69,7 @@ def drawing_reader(instance: Instance) -> Callable[[str], Command]:
             return STOP
         action, drawn = _evaluated(text)
         move = _compiled(instance.get("Move_Construction", _MOVE)).search(action)
-        # The case of the direction counts here: a capital letter leads nowhere.
+        # The case of the direction counts here: with a capital letter it names no door.
         return Command(move[1] if move else "", drawn_map(drawn))
 
     return read

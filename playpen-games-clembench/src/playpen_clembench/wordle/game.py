@@ -7,15 +7,16 @@ from functools import partial
 from typing import Any, ClassVar
 
 from playpen.episode import Episode
-from playpen.game import Game, Metrics, Program, Role
+from playpen.game import Game, Metrics, Role
 from playpen.instance import Instance
 from playpen.moves import Lose, Move, Note, Play, Reward, Round, Success, ask
-from playpen_clembench.wordle import feedback, generate, scores
+from playpen_clembench.wordle import feedback, scores
+from playpen_clembench.wordle.fingerprint import fingerprint
+from playpen_clembench.wordle.messages import Messages
 from playpen_clembench.wordle.reply_format import Answer, read_guess, read_verdict
 from playpen_clembench.wordle.setting import Setting, setting_of
 
-GUESSER = Role("guesser", "finds the secret word")
-CRITIC = Role("critic", "says whether a tentative guess fits the clue")
+GUESSER, CRITIC = "guesser", "critic"
 
 
 class Wordle(Game):
@@ -27,38 +28,39 @@ class Wordle(Game):
     """
 
     name = "wordle"
-    roles: ClassVar[tuple[Role, ...]] = (GUESSER,)
+    roles: ClassVar[tuple[Role, ...]] = (Role(GUESSER, "finds the secret word"),)
     rules = "2.0"
+    generator = "playpen_clembench.wordle.generate:PLAIN"
+    oracles = {GUESSER: "playpen_clembench.wordle.oracle:guesser"}
+    levels_stand_alone = True
     has_clue: ClassVar[bool] = False
+    """Whether the guesser is given a clue to the meaning of the word, at the start."""
     has_critic: ClassVar[bool] = False
+    """Whether a guess is tentative until a critic has commented on it."""
 
     def play(self, instance: Instance) -> Play:
         """Guess until the word is found or the guesses are used up."""
         setting = setting_of(instance)
-        keywords = setting.keywords
+        messages = Messages(self, instance, setting)
         target = _target(instance)
-        message = self.opening(setting, instance)
+        message = messages.opening(has_clue=self.has_clue, has_critic=self.has_critic)
         closeness = 0
         for number in range(1, setting.rounds + 1):
             if number > 1:
                 yield Round()
-            guess = yield from self.committed_guess(setting, instance, message, number)
+            guess = yield from self.committed_guess(setting, messages, message, number)
             marks = feedback.colours(guess, target)
             shown = feedback.written(guess, marks)
             yield Note("committed guess", {"guess": guess, "feedback": shown})
-            yield Reward(GUESSER.name, feedback.closeness_gain(marks, closeness))
+            yield Reward(GUESSER, feedback.closeness_gain(marks, closeness))
             if guess == target:
                 return Success(self.winning_score(number))
             closeness = feedback.closeness(marks)
-            message = f"{keywords.guess_feedback} {shown}\n\n{keywords.guess_form}"
+            message = messages.feedback(shown)
         return Lose()
 
-    def opening(self, setting: Setting, instance: Instance) -> str:
-        """The first message to the guesser."""
-        return self._prompt(setting, "guesser", instance, instance.get("guesser_prompt"))
-
     def committed_guess(
-        self, setting: Setting, instance: Instance, message: str, number: int
+        self, setting: Setting, messages: Messages, message: str, number: int
     ) -> Generator[Move, Any, str]:
         """One round's moves up to the guess that counts."""
         answer = yield from self.asked_guess(setting, message)
@@ -67,7 +69,7 @@ class Wordle(Game):
     def asked_guess(self, setting: Setting, message: str) -> Generator[Move, Any, Answer]:
         """Ask for a guess; only an unknown word is asked for again."""
         parse = partial(read_guess, setting=setting)
-        return (yield from ask(GUESSER.name, message, parse, retries=setting.retries))
+        return (yield from ask(GUESSER, message, parse, retries=setting.retries))
 
     def winning_score(self, number: int) -> float:
         """The main score for finding the word with guess `number`, counted from 1."""
@@ -79,56 +81,15 @@ class Wordle(Game):
 
     def fingerprint(self, instance: Instance) -> str:
         """The secret word: the variants share it."""
-        return generate.fingerprint(_target(instance))
-
-    def levels(self) -> tuple[str, ...]:
-        """The two word frequencies, under upstream's names."""
-        return tuple(generate.levels(has_clue=self.has_clue, has_critic=self.has_critic))
-
-    def generate(
-        self, split: str, *, seed: int = 0, level: str | None = None, n: int | None = None
-    ) -> dict[str, Any]:
-        """Instances from the pack's word bank; see `playpen_clembench.wordle.generate`."""
-        variant = {"has_clue": self.has_clue, "has_critic": self.has_critic}
-        return generate.generate(self.name, split, seed=seed, level=level, n=n, **variant)
-
-    def oracle(self, role: str) -> Program:
-        """A program that knows the pack's word bank and keeps to all feedback."""
-        from playpen_clembench.wordle import oracle
-
-        if role not in self.role_names():
-            return super().oracle(role)
-        return oracle.guesser if role == GUESSER.name else oracle.critic
-
-    def _prompt(self, setting: Setting, name: str, instance: Instance, given: str | None) -> str:
-        """The experiment's own prompt, or else ours with its tags filled in."""
-        keywords = setting.keywords
-        return self.prompt(
-            name,
-            instance,
-            given or None,
-            LENGTH=setting.word_length,
-            ROUNDS=setting.rounds,
-            EXPLANATION=keywords.explanation,
-            GUESS=keywords.guess,
-            FEEDBACK=keywords.guess_feedback,
-            CLUE=keywords.clue,
-            AGREEMENT=keywords.agreement,
-            AGREEMENT_WORD=keywords.agreement_word,
-        )
+        return fingerprint(_target(instance))
 
 
 class WordleWithClue(Wordle):
     """The guesser also gets a clue to the meaning of the word, at the start."""
 
     name = "wordle_withclue"
+    generator = "playpen_clembench.wordle.generate:WITH_CLUE"
     has_clue = True
-
-    def opening(self, setting: Setting, instance: Instance) -> str:
-        """The prompt and the clue."""
-        given = instance.get("guesser_prompt")
-        prompt = self._prompt(setting, "guesser_with_clue", instance, given)
-        return f"{prompt}\n\n{_clue_line(setting, instance)}"
 
     def winning_score(self, number: int) -> float:
         """100 divided by the number of guesses."""
@@ -139,46 +100,31 @@ class WordleWithCritic(WordleWithClue):
     """With a clue, and a critic: a guess is tentative until the critic has commented on it."""
 
     name = "wordle_withcritic"
-    roles = (GUESSER, CRITIC)
+    roles = (
+        *Wordle.roles,
+        Role(CRITIC, "says whether a tentative guess fits the clue"),
+    )
+    generator = "playpen_clembench.wordle.generate:WITH_CRITIC"
+    oracles = {
+        GUESSER: "playpen_clembench.wordle.oracle:guesser",
+        CRITIC: "playpen_clembench.wordle.oracle:critic",
+    }
     shared_fields = frozenset({"target_word_clue"})
     has_critic = True
 
-    def opening(self, setting: Setting, instance: Instance) -> str:
-        """The prompt, which announces the critic, and the clue."""
-        given = instance.get("guesser_prompt")
-        prompt = self._prompt(setting, "guesser_with_critic", instance, given)
-        return f"{prompt}\n\n{_clue_line(setting, instance)}"
-
     def committed_guess(
-        self, setting: Setting, instance: Instance, message: str, number: int
+        self, setting: Setting, messages: Messages, message: str, number: int
     ) -> Generator[Move, Any, str]:
         """A tentative guess (which cannot win), the critic's verdict, the guess that counts."""
-        keywords = setting.keywords
         tentative = yield from self.asked_guess(setting, message)
         yield Note("tentative guess", {"guess": tentative.content})
 
-        question = (
-            f"{_clue_line(setting, instance)}\n"
-            f"{keywords.explanation} {tentative.explanation}\n"
-            f"{keywords.guess} {tentative.content}"
-        )
-        if number == 1:
-            given = instance.get("guesser_critic_prompt")
-            question = f"{self._prompt(setting, 'critic', instance, given)}\n\n{question}"
-        else:
-            question = f"{question}\n\n{keywords.verdict_form}"
-        parse = partial(read_verdict, setting=setting)
-        verdict = yield from ask(CRITIC.name, question, parse)
-        agrees = verdict.content == keywords.verdicts[0]
+        question = messages.question(tentative, first=number == 1)
+        verdict = yield from ask(CRITIC, question, partial(read_verdict, setting=setting))
+        agrees = verdict.content == setting.keywords.verdicts[0]
         yield Note("verdict", {"verdict": verdict.content, "agrees": agrees})
 
-        comment = (
-            f"{_clue_line(setting, instance)}\n"
-            f"{keywords.guess_agreement} {verdict.content}\n"
-            f"{keywords.agreement_explanation} {verdict.explanation}\n\n"
-            f"{keywords.guess_form}"
-        )
-        committed = yield from self.asked_guess(setting, comment)
+        committed = yield from self.asked_guess(setting, messages.comment(verdict))
         return committed.content
 
     def metrics(self, episode: Episode) -> Metrics:
@@ -188,7 +134,3 @@ class WordleWithCritic(WordleWithClue):
 
 def _target(instance: Instance) -> str:
     return str(instance["target_word"]).strip().lower()
-
-
-def _clue_line(setting: Setting, instance: Instance) -> str:
-    return f"{setting.keywords.clue} {str(instance['target_word_clue']).strip()}"

@@ -1,8 +1,8 @@
 """Programs that play the wordle family: a guesser that keeps to all feedback, and a critic.
 
 Both read their own role's conversation and nothing else.  They know the pack's word bank but not
-the secret: a clue is looked up as by somebody who has solved the crossword before.  They go by the
-English tags at the beginning of lines, so any prompts will do.
+the secret: they look a clue up among those of the bank.  They go by the English tags at the
+beginning of lines, so any prompts will do.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def guesser(conversation: Conversation) -> str:
 
 @lru_cache(maxsize=_REMEMBERED)
 def _answer(known: _Situation, variant: int) -> str:
-    """What the guesser says; each variant chooses its words by chances of its own."""
+    """What the guesser says; each variant has its own random choices."""
     rng = random.Random(variant)
     solution = _solutions().get(known.clue)
     avoid = {*known.refused, *(_guess_of(line) for line in known.history)}

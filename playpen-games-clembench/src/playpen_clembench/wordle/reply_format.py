@@ -67,11 +67,11 @@ def _fields(reply: str, explanation_tag: str, content_tag: str) -> Answer:
     # Only \n ends a line; splitlines() would also split at \r, U+2028 and others.
     if reply.count("\n") > 1:
         raise Violation("too_many_lines", "the reply has more than two lines")
-    found = _rest_of_line(content_tag).findall(reply)
-    if len(found) != 1:
-        how_often = "more than once" if found else "not at all"
+    contents = _rest_of_line(content_tag).findall(reply)
+    if len(contents) != 1:
+        how_often = "more than once" if contents else "not at all"
         raise Violation("content_tag", f"the tag {content_tag!r} occurs {how_often}")
-    content = found[0].strip().lower()
+    content = contents[0].strip().lower()
     if not content.isalpha():
         raise Violation("not_letters", f"the text after {content_tag!r} is not one word of letters")
     first_line = reply.partition("\n")[0]

@@ -22,7 +22,7 @@ from playpen.interop.clemcore.vocabulary import (
 from playpen.moves import Ask, Exchange, Note, Reward, Round, Tell, Violated
 
 
-class Turns:
+class EpisodeEvents:
     """The rounds of an episode, and how many replies each round saw and how many broke a rule.
 
     A player's message is what its conversation shows: what it was told before comes first.

@@ -20,7 +20,7 @@ import msgspec
 
 from playpen.episode import Episode
 from playpen.game import Game
-from playpen.interop.clemcore.events import Turns
+from playpen.interop.clemcore.events import EpisodeEvents
 from playpen.interop.clemcore.layout import Placed, model_folder, placed_episodes
 from playpen.interop.clemcore.tables import clemcore_scores
 from playpen.interop.clemcore.vocabulary import (
@@ -127,7 +127,7 @@ def _write_episode(placed: Placed, game: Game, models: Mapping[str, Any], root: 
 
 def _interactions(placed: Placed, game: Game, models: Mapping[str, Any]) -> dict[str, Any]:
     episode = placed.episode
-    turns = Turns(game, episode, _timestamp(episode.started))
+    events = EpisodeEvents(game, episode, _timestamp(episode.started))
     players = {
         player: {"game_role": role, "model_name": episode.players[role]}
         for role, player in players_of(game).items()
@@ -139,7 +139,7 @@ def _interactions(placed: Placed, game: Game, models: Mapping[str, Any]) -> dict
             "game_id": episode.instance_id,
             "results_folder": placed.model,
             **_written_by(),
-            "round_count": len(turns.rounds),
+            "round_count": len(events.rounds),
             "completed": True,
         },
         "player_models": models,
@@ -147,13 +147,13 @@ def _interactions(placed: Placed, game: Game, models: Mapping[str, Any]) -> dict
             MASTER: {"game_role": "Game Master", "model_name": "programmatic"},
             **players,
         },
-        "turns": turns.rounds,
-        "Request Count": turns.requests,
+        "turns": events.rounds,
+        "Request Count": events.requests,
         "Parsed Request Count": [
             requests - violated
-            for requests, violated in zip(turns.requests, turns.violated, strict=True)
+            for requests, violated in zip(events.requests, events.violated, strict=True)
         ],
-        "Violated Request Count": turns.violated,
+        "Violated Request Count": events.violated,
         "Aborted": int(episode.aborted),
         "Lose": int(episode.lose),
         "Success": int(episode.success),

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import datetime
 import os
-import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -19,9 +18,14 @@ from typing import Any, NamedTuple
 import msgspec
 
 from playpen.episode import Episode, Failure
+from playpen.files import write_folder_atomically
 from playpen.game import Game
 from playpen.instance import Instance
-from playpen.interop.clemcore.played_instances import InstancesFiles, Library, UnknownInstance
+from playpen.interop.clemcore.played_instances import (
+    InstancesFiles,
+    PlayedInstances,
+    UnknownInstance,
+)
 from playpen.interop.clemcore.reading import (
     EpisodeFolder,
     RecordedEpisode,
@@ -73,7 +77,7 @@ class LeftOut(NamedTuple):
     reason: str
 
 
-class Imported(msgspec.Struct):
+class Imported(msgspec.Struct, frozen=True):
     """What an import made, and what it could not.
 
     Attributes:
@@ -116,22 +120,22 @@ def import_results(
         PluginError: none of the games is installed.
         RunError: a run directory exists already, or cannot be written.
     """
-    found = find_episodes(root)
-    if not found:
+    places = find_episodes(root)
+    if not places:
         raise RecordingError(
             f"{root}: no recorded episodes; expected folders MODEL/GAME/EXPERIMENT/EPISODE with "
             f"{INSTANCE} and {INTERACTIONS}"
         )
-    games, left_out = installed((place.game for place in found), root)
+    games, left_out = installed((place.game for place in places), root)
     base = root.resolve()
-    library = Library(root, InstancesFiles(instances))
+    played_instances = PlayedInstances(root, InstancesFiles(instances))
     models: dict[Path, list[_Item]] = {}
     lost = []
-    for place in found:
+    for place in places:
         if place.game not in games:
             continue
         try:
-            played = library.played(place)
+            played = played_instances.find(place)
         except UnknownInstance:
             if (place.path / INTERACTIONS).is_file():
                 raise
@@ -141,7 +145,7 @@ def import_results(
         item = _Item(place, games[place.game], instance)
         models.setdefault(place.model, []).append(item)
     # Whether games are installed must not decide where runs are.
-    only = len({place.model for place in found}) == 1
+    only = len({place.model for place in places}) == 1
     targets = {folder: output if only else output / folder.relative_to(base) for folder in models}
     for target in targets.values():
         refuse_occupied(target)
@@ -189,7 +193,7 @@ def _import_model(
 ) -> ImportedRun:
     result = ImportedRun(target, model)
     cast = _cast(model, items, root)
-    with made_whole(target) as folder:
+    with new_run_folder(target) as folder:
         run = Run.create(
             folder,
             _config(items, cast, root, target, command),
@@ -281,16 +285,16 @@ def _crash(recorded: RecordedEpisode) -> str:
 def _differences(
     game: Game, recorded: Mapping[str, Any], replayed: Mapping[str, Any]
 ) -> list[Divergence]:
-    """RecordedEpisode scores that come out differently.  A flag without a value is not compared."""
-    found = []
+    """Recorded scores that come out differently.  A flag without a value is not compared."""
+    differences = []
     for name, old in recorded.items():
         if name in game.unstable_scores or (name in _FLAGS and old is None):
             continue
         new = replayed.get(name, "nothing")
         numbers = isinstance(old, int | float) and isinstance(new, int | float)
         if abs(old - new) > TOLERANCE if numbers else old != new:
-            found.append(Divergence(name, "score", old, new))
-    return found
+            differences.append(Divergence(name, "score", old, new))
+    return differences
 
 
 def _name(episode: Episode, recorded: RecordedEpisode) -> str:
@@ -369,18 +373,14 @@ def _config(
 
 
 @contextmanager
-def made_whole(target: Path) -> Iterator[Path]:
-    """A folder that becomes `target` once everything is written, and else is gone.
+def new_run_folder(target: Path) -> Iterator[Path]:
+    """A folder that gets the name `target` once everything is written; else it is removed.
 
     Raises:
         RunError: the target cannot be written.
     """
-    folder = target.with_name(f".{target.name}.part-{os.getpid()}")
     try:
-        folder.mkdir(parents=True)
-        yield folder
-        folder.rename(target)
+        with write_folder_atomically(target) as folder:
+            yield folder
     except OSError as error:
         raise RunError(f"{target} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,7 @@ from playpen.interop.clemcore.importing import (
     Imported,
     ImportedRun,
     installed,
-    made_whole,
+    new_run_folder,
     refuse_occupied,
 )
 from playpen.interop.clemcore.reading import RecordingError
@@ -57,7 +57,9 @@ def import_recordings(
         PluginError: none of the games is installed.
         RunError: the run directory exists already, or cannot be written.
     """
-    recordings = [found for file in recording_files(path) for found in read_recordings(file)]
+    recordings = [
+        recording for file in recording_files(path) for recording in read_recordings(file)
+    ]
     if not recordings:
         raise RecordingError(f"{path}: there are no recorded episodes")
     games, left_out = installed((recording.game for recording in recordings), path)
@@ -66,7 +68,7 @@ def import_recordings(
     fallback = path.name.split(".")[0]
     casts = [_cast(games[recording.game], recording, model, fallback) for recording in kept]
     result = ImportedRun(output, model or _only(casts) or fallback)
-    with made_whole(output) as folder:
+    with new_run_folder(output) as folder:
         run = Run.create(
             folder,
             _config(games, kept, casts, path, output, command),

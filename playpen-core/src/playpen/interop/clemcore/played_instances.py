@@ -37,7 +37,7 @@ class PlayedInstance(NamedTuple):
 
 
 class InstancesFiles:
-    """Instances files that stand in where a recording left out what was played."""
+    """Instances files that are used where a recording left out what was played."""
 
     def __init__(self, paths: Sequence[Path]) -> None:
         """Read them.
@@ -46,7 +46,7 @@ class InstancesFiles:
             RecordingError: one cannot be read, or does not have the form of an instances file.
         """
         self.given = bool(paths)
-        self._found: dict[tuple[str, str], list[PlayedInstance]] = {}
+        self._by_name: dict[tuple[str, str], list[PlayedInstance]] = {}
         for path in paths:
             try:
                 file = msgspec.convert(read_json(path), _File)
@@ -56,7 +56,7 @@ class InstancesFiles:
                     for item in items:
                         _check_id(item, path)
                         key = (experiment.name, str(item.get("game_id")))
-                        self._found.setdefault(key, []).append(PlayedInstance(experiment, item))
+                        self._by_name.setdefault(key, []).append(PlayedInstance(experiment, item))
             except msgspec.ValidationError as error:
                 raise RecordingError(f"{path}: not an instances file: {error}") from None
 
@@ -64,17 +64,17 @@ class InstancesFiles:
         self, experiment: str, game_id: object, instance: dict[str, Any] | None
     ) -> PlayedInstance | None:
         """What an experiment's instance was, by its id and, if it was recorded, its content."""
-        for played in self._found.get((experiment, str(game_id)), ()):
+        for played in self._by_name.get((experiment, str(game_id)), ()):
             if instance in (None, played.instance):
                 return played
         return None
 
 
-class _File(msgspec.Struct):
+class _File(msgspec.Struct, frozen=True):
     experiments: list[dict[str, Any]]
 
 
-class Library:
+class PlayedInstances:
     """Finds what the episodes of a tree were played on; reads each experiment once."""
 
     def __init__(self, root: Path, files: InstancesFiles) -> None:
@@ -82,7 +82,7 @@ class Library:
         self._files = files
         self._experiments: dict[Path, Experiment | None] = {}
 
-    def played(self, place: EpisodeFolder) -> PlayedInstance:
+    def find(self, place: EpisodeFolder) -> PlayedInstance:
         """The instance of an episode and its experiment's settings.
 
         Raises:

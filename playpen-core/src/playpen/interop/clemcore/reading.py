@@ -38,7 +38,7 @@ class RecordingError(PlaypenError):
 def read_json(path: Path) -> Any:
     """Decode a file that clemcore wrote: as JSON, but with NaN, which becomes `None`.
 
-    Halves of characters, which no UTF-8 file can hold, become U+FFFD.
+    Lone surrogates, which no UTF-8 file can hold, become U+FFFD.
 
     Raises:
         RecordingError: the file cannot be read, or is damaged.
@@ -114,16 +114,16 @@ def find_episodes(root: Path) -> list[EpisodeFolder]:
     Raises:
         RecordingError: a folder cannot be read.
     """
-    found = []
+    places = []
     for name, folders, files in os.walk(root.resolve(), onerror=_refuse):
         folders[:] = sorted((f for f in folders if not f.startswith(".")), key=_by_number)
         path = Path(name)
         if INTERACTIONS in files:
             branch = INSTANCE not in files and _BRANCH.fullmatch(path.name)
-            found.append(EpisodeFolder(path, path.parent if branch else path))
+            places.append(EpisodeFolder(path, path.parent if branch else path))
         elif not {INSTANCE, ERROR}.isdisjoint(files) and not any(map(_BRANCH.fullmatch, folders)):
-            found.append(EpisodeFolder(path, path))  # it crashed, perhaps before it began
-    return found
+            places.append(EpisodeFolder(path, path))  # it crashed, perhaps before it began
+    return places
 
 
 def _refuse(error: OSError) -> None:
@@ -139,14 +139,14 @@ def _by_number(name: str) -> list[str | int]:
 # --- what they hold ------------------------------------------------------------------------------
 
 
-class _Event(msgspec.Struct):
+class _Event(msgspec.Struct, frozen=True):
     sender: str = msgspec.field(name="from")
     to: str
     action: dict[str, Any]
     timestamp: Any = None
 
 
-class RecordedEpisode(msgspec.Struct):
+class RecordedEpisode(msgspec.Struct, frozen=True):
     """What clemcore wrote about one episode, NaN being null.
 
     Attributes:
@@ -213,18 +213,18 @@ class RecordedEpisode(msgspec.Struct):
 
 def read_recorded(place: EpisodeFolder, root: Path) -> RecordedEpisode:
     """What is in the folder of an episode; damaged files are named in `RecordedEpisode.damaged`."""
-    found: dict[str, dict[str, Any] | None] = {}
+    documents: dict[str, dict[str, Any] | None] = {}
     damaged = {}
     for name in (INTERACTIONS, SCORES, ERROR):
         try:
-            found[name] = read_object(place.path / name)
+            documents[name] = read_object(place.path / name)
         except RecordingError as error:
             damaged[name] = str(error)
     return RecordedEpisode(
         os.path.relpath(place.path, root.resolve()),
-        found.get(INTERACTIONS),
-        found.get(SCORES),
-        found.get(ERROR),
+        documents.get(INTERACTIONS),
+        documents.get(SCORES),
+        documents.get(ERROR),
         damaged,
     )
 

@@ -64,7 +64,7 @@ def select_instances(path: Path, available: Sequence[Instance]) -> list[Instance
         raise InstanceError(f"{path}: no such instances:\n  {shown}{more}")
     if not chosen:
         raise InstanceError(f"{path}: selects nothing of {', '.join(sorted(games)) or 'nothing'}")
-    return [instance for found in chosen.values() for instance in found]
+    return [instance for instances in chosen.values() for instance in instances]
 
 
 def _rows(path: Path) -> Iterator[_Row]:

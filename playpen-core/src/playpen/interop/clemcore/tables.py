@@ -162,7 +162,7 @@ def _score_models(episodes: Iterable[Scored]) -> dict[str, RunScore]:
         of_model = rows.setdefault(episode.model, {})
         of_model.setdefault(episode.game, []).append({**missing, **episode.scores})
     return {
-        model: score_games(score_game(game, found) for game, found in games.items())
+        model: score_games(score_game(game, scores) for game, scores in games.items())
         for model, games in rows.items()
     }
 

@@ -1,20 +1,17 @@
-"""A JSON server over HTTP: limits, retries, and a careful reading of what comes back."""
+"""A JSON server over HTTP: connections, requests, and a careful reading of the answers."""
 
 from __future__ import annotations
 
 import asyncio
-import email.utils
 import http.client
-import math
 import random
 import re
 import threading
-import time
 import urllib.error
 import urllib.request
 import weakref
 from collections import Counter
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import AsyncGenerator, Callable
 from typing import Any, NamedTuple, TypeVar
 from urllib.parse import urlsplit
 
@@ -24,6 +21,13 @@ import msgspec
 
 from playpen.player import PlayerError
 from playpen.players.http.rate_limit import RateLimiter
+from playpen.players.http.retry import (
+    Fault,
+    RetryPolicy,
+    describe_attempts,
+    is_temporary,
+    requested_wait,
+)
 
 T = TypeVar("T")
 
@@ -31,33 +35,13 @@ DEFAULT_CONCURRENCY = 64
 """Requests in flight, unless a player of the server says otherwise."""
 LARGEST_ANSWER = 16 * 1024 * 1024
 """Bytes of an answer's body; a longer one is not read."""
-LONGEST_BACKOFF = 60.0
-"""Seconds that a retry waits at most of its own accord."""
-LONGEST_WAIT = 600.0
-"""Seconds that a server may ask to wait; it is given up where it asks for more."""
 _CONNECTING = 30.0
 _KEEPING = 4.0
 """Seconds for which a connection is kept unused: a little less than servers do, vLLM's among them,
 so that none is closed while a request is on its way."""
 _CHECKING = 5.0
-_RETRIED = frozenset({408, 409, 425, 429})
-"""Statuses below 500 that may go away: time-out, conflict, too early, too many requests."""
 _LONGEST_QUOTE = 300
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
-
-
-class RetryPolicy(NamedTuple):
-    """How long a request is tried.
-
-    Attributes:
-        timeout: seconds that one attempt may take, from the first byte sent to the last one read.
-        retries: attempts after the first one.
-        delay: seconds; retry number i waits between 0 and ``delay * 2**i``, drawn evenly.
-    """
-
-    timeout: float
-    retries: int
-    delay: float
 
 
 class Malformed(Exception):
@@ -78,22 +62,6 @@ class Refused(PlayerError):
         self.reason = reason
 
 
-class _Fault(Exception):
-    """An attempt failed, and another one may not.
-
-    Attributes:
-        kind: what to count it as.
-        cause: what exactly happened.
-        wait: seconds that the server asked to wait.
-    """
-
-    def __init__(self, kind: str, cause: str = "", wait: float | None = None) -> None:
-        super().__init__(cause)
-        self.kind = kind
-        self.cause = f"{kind}: {cause}" if cause else kind
-        self.wait = wait
-
-
 class _Session(NamedTuple):
     """What belongs to one event loop."""
 
@@ -104,7 +72,7 @@ class _Session(NamedTuple):
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):
-    """Goes nowhere else, with the key in its hand."""
+    """Follows no redirect: another server must not get the key."""
 
     def redirect_request(self, *_: Any) -> None:
         """Not followed: the answer is the status."""
@@ -129,7 +97,7 @@ class Endpoint:
         self._requests = RateLimiter()
         self._tokens = RateLimiter()
         self._sessions: dict[asyncio.AbstractEventLoop, _Session] = {}
-        self._random = random.Random()
+        self._rng = random.Random()
         self._checked = False
 
     def limit(
@@ -184,7 +152,7 @@ class Endpoint:
         path: str,
         payload: Any,
         read: Callable[[bytes], tuple[T, int | None]],
-        patience: RetryPolicy,
+        policy: RetryPolicy,
         *,
         asker: str,
         tokens: int = 0,
@@ -196,7 +164,7 @@ class Endpoint:
             payload: sent as JSON.
             read: turns the answer's body into the result and the tokens used, if it tells;
                 it raises `Malformed` where the body is not what was asked for.
-            patience: time-out and retries.
+            policy: time-out and retries.
             asker: whom a message for people begins with.
             tokens: how many tokens the request may use, counted against the limit beforehand.
 
@@ -213,55 +181,48 @@ class Endpoint:
                 async with session.slots:
                     await self._requests.take(1, session.turn)
                     await self._tokens.take(tokens, session.turn)
-                    content = await self._attempt(session, address, body, patience, asker)
+                    content = await self._attempt(session, address, body, policy.timeout, asker)
                 try:
                     result, used = read(content)
                 except Malformed as error:
-                    raise _Fault("malformed answer", self._clean(error)) from None
-            except _Fault as fault:
+                    raise Fault("malformed answer", self._clean(error)) from None
+            except Fault as fault:
                 faults[fault.kind] += 1
-                wait = self._backoff(fault, faults.total(), patience)
+                wait = policy.wait_after(fault, faults.total(), self._rng)
                 if wait is None:
-                    raise PlayerError(_given_up(asker, address, faults, fault)) from None
+                    raise PlayerError(
+                        f"{asker}: {address} gave no answer in {describe_attempts(faults, fault)}"
+                    ) from None
                 await asyncio.sleep(wait)
             else:
                 if used is not None:
                     self._tokens.give_back(tokens - used)
                 return result
 
-    def _backoff(self, fault: _Fault, attempts: int, patience: RetryPolicy) -> float | None:
-        """Seconds until the next attempt; `None` if there is none."""
-        if attempts > patience.retries or (fault.wait or 0) > LONGEST_WAIT:
-            return None
-        longest = min(patience.delay * 2 ** min(attempts - 1, 16), LONGEST_BACKOFF)
-        # Many requests fail together; with the same wait they would do so again.
-        jitter = self._random.uniform(0, longest if fault.wait is None else patience.delay)
-        return (fault.wait or 0) + jitter
-
     async def _attempt(
-        self, session: _Session, address: str, body: bytes, patience: RetryPolicy, asker: str
+        self, session: _Session, address: str, body: bytes, timeout: float, asker: str
     ) -> bytes:
         """The body of a good answer."""
         try:
             async with (
-                asyncio.timeout(patience.timeout),
+                asyncio.timeout(timeout),
                 session.client.post(address, data=body, allow_redirects=False) as response,
             ):
                 content = await _read(response)
         except (aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError) as error:
-            raise _Fault("no connection", self._clean(error)) from None
+            raise Fault("no connection", self._clean(error)) from None
         except TimeoutError:
-            raise _Fault("time-out", f"after {patience.timeout:g} s") from None
+            raise Fault("time-out", f"after {timeout:g} s") from None
         except (aiohttp.ClientError, OSError) as error:
-            raise _Fault("disconnect", self._clean(error)) from None
+            raise Fault("disconnect", self._clean(error)) from None
         status = response.status
         if 200 <= status < 300:
             return content
         said = _error_of(content)
         phrase = response.reason or http.client.responses.get(status, "")
         reason = self._clean(said.message or phrase)
-        if status >= 500 or (status in _RETRIED and "insufficient_quota" not in said.codes):
-            raise _Fault(f"HTTP {status}", reason, _asked_wait(response.headers))
+        if is_temporary(status, said.codes):
+            raise Fault(f"HTTP {status}", reason, requested_wait(response.headers))
         hint = " (is the model's name right, and does base_url end in /v1?)"
         message = f"{asker}: {address} refused with HTTP {status}: {reason}"
         raise Refused(
@@ -277,7 +238,7 @@ class Endpoint:
             concurrency = self._concurrency or DEFAULT_CONCURRENCY
             client = aiohttp.ClientSession(
                 headers=self._headers(),
-                # How many there are is for the slots to say.
+                # The slots limit their number.
                 connector=aiohttp.TCPConnector(limit=0, keepalive_timeout=_KEEPING),
                 timeout=aiohttp.ClientTimeout(total=None, connect=_CONNECTING),
                 cookie_jar=aiohttp.DummyCookieJar(),
@@ -321,12 +282,12 @@ class Endpoint:
 _endpoints: weakref.WeakValueDictionary[tuple[str, str | None], Endpoint] = (
     weakref.WeakValueDictionary()
 )
-_finding = threading.Lock()
+_endpoints_lock = threading.Lock()
 
 
 def find_endpoint(url: str, key: str | None) -> Endpoint:
     """The endpoint of a URL and a key: the same one for all players of this process."""
-    with _finding:
+    with _endpoints_lock:
         endpoint = _endpoints.get((url, key))
         if endpoint is None:
             endpoint = _endpoints[url, key] = Endpoint(url, key)
@@ -348,25 +309,14 @@ def _smaller(one: float | None, other: float | None) -> Any:
     return min((limit for limit in (one, other) if limit is not None), default=None)
 
 
-def _given_up(asker: str, address: str, faults: Counter[str], last: _Fault) -> str:
-    attempts = faults.total()
-    counts = ", ".join(f"{count} x {kind}" for kind, count in faults.most_common())
-    tried = "its one attempt" if attempts == 1 else f"{attempts} attempts"
-    tally = "" if attempts == 1 else f" ({counts})"
-    asked = ""
-    if last.wait is not None and last.wait > LONGEST_WAIT:
-        asked = f" (it asks to wait {last.wait:.0f} s)"
-    return f"{asker}: {address} gave no answer in {tried}{tally}; the last: {last.cause}{asked}"
-
-
 async def _read(response: aiohttp.ClientResponse) -> bytes:
     if response.headers.get("Content-Encoding", "identity") != "identity":
-        raise _Fault("malformed answer", "it is compressed, which was not asked for")
+        raise Fault("malformed answer", "it is compressed, which was not asked for")
     content = bytearray()
     async for part in response.content.iter_any():
         content += part
         if len(content) > LARGEST_ANSWER:
-            raise _Fault("malformed answer", f"it is longer than {LARGEST_ANSWER} bytes")
+            raise Fault("malformed answer", f"it is longer than {LARGEST_ANSWER} bytes")
     return bytes(content)
 
 
@@ -386,21 +336,3 @@ def _error_of(content: bytes) -> _Said:
         message = error.get("message") or error.get("detail") or error
         return _Said(str(message), (error.get("code"), error.get("type")))
     return _Said(str(error))
-
-
-def _asked_wait(headers: Mapping[str, str]) -> float | None:
-    """Seconds that the server asks to wait (RFC 9110, section 10.2.3), `None` if it does not."""
-    for name, unit in (("retry-after-ms", 1000.0), ("retry-after", 1.0)):
-        try:
-            seconds = float(headers[name]) / unit
-        except (KeyError, ValueError):
-            continue
-        if math.isfinite(seconds):
-            return max(seconds, 0.0)
-    date = email.utils.parsedate_tz(headers.get("retry-after", ""))
-    if date is None:
-        return None
-    try:
-        return max(email.utils.mktime_tz(date) - time.time(), 0.0)
-    except (ValueError, OverflowError):  # the 99th of March
-        return None

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import time
 
-_LONGEST_NAP = 0.5
+_LONGEST_SLEEP = 0.5
 """Seconds after which a waiter looks again: what was given back may let it go earlier."""
 
-_SHORTEST_NAP = 1e-6
+_SHORTEST_SLEEP = 1e-6
 """Seconds; what is less is an error of rounding."""
 
 
@@ -29,7 +29,7 @@ class RateLimiter:
     async def take(self, amount: int, turn: asyncio.Lock) -> None:
         """Wait until `amount` units may pass, and let them.
 
-        More units than the bucket holds pass when it is full, and leave a debt behind.
+        More units than the bucket holds pass when it is full; its level is then below zero.
 
         Args:
             amount: units.
@@ -38,8 +38,8 @@ class RateLimiter:
         if self.per_minute is None:
             return
         async with turn:
-            while (wait := self._wait(amount)) > _SHORTEST_NAP:
-                await asyncio.sleep(min(wait, _LONGEST_NAP))
+            while (wait := self._wait(amount)) > _SHORTEST_SLEEP:
+                await asyncio.sleep(min(wait, _LONGEST_SLEEP))
             self._level -= amount
 
     def give_back(self, amount: int) -> None:

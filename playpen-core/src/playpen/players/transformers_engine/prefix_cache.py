@@ -2,7 +2,8 @@
 
 The next turn of a conversation begins with all of the turn before; the episodes of a game begin
 with the same instructions; forks begin with the same half of an episode.  Keys and values depend
-on nothing but the weights and the ids up to their own, so whoever begins alike can take them over.
+on nothing but the weights and the ids up to their own, so any sequence that begins alike can use
+them.
 """
 
 from __future__ import annotations
@@ -78,7 +79,7 @@ class PrefixCache:
     def find(self, ids: Sequence[int]) -> CachedPrefix:
         """The states of the longest beginning that is kept.
 
-        The last of the ids never counts as known: what comes after it is what one wants to know.
+        The last of the ids never counts as known: the model must read it to say what comes next.
         """
         length, kept = self._ids.closest(tuple(ids[:-1]))
         if not length:
@@ -181,8 +182,8 @@ class Weights:
     """Tells whether the weights of a model, or which of its adapters are in use, may have changed.
 
     What counts: a step of any optimiser of torch, any other operation in place (`load_state_dict`,
-    say), and whatever replaces a parameter's memory.  Who writes through ``Parameter.data``
-    without an optimiser leaves no trace.
+    say), and whatever replaces a parameter's memory.  What is written through ``Parameter.data``
+    without an optimiser is not noticed.
     """
 
     def __init__(self, model: PreTrainedModel) -> None:

@@ -32,7 +32,7 @@ import msgspec
 
 from playpen.player import PlayerError
 from playpen.players.checkpoints import cause
-from playpen.players.vllm_engine.watchdog import OWNER, Tether
+from playpen.players.vllm_engine.watchdog import OWNER, Watchdog
 
 T = TypeVar("T")
 
@@ -43,7 +43,7 @@ ADAPTERS_AT_ONCE = 2
 """Adapters that can be in one batch: a learner's and an opponent's."""
 
 GRACE = 30
-"""Seconds that the engine's processes have to end by themselves: to import and leave takes some."""
+"""Seconds that the engine's processes have to end by themselves: merely importing takes some."""
 
 
 class EngineSettings(msgspec.Struct, frozen=True, kw_only=True):
@@ -113,7 +113,7 @@ class Engine:
         self._numbers = itertools.count(1)
         self._adapters: dict[Adapter, int] = {}
         self._adapter_users: Counter[Adapter] = Counter()
-        self._exchanging = threading.Lock()
+        self._adapters_lock = threading.Lock()
         self._worker = _Worker(self.name, settings)
         weakref.finalize(self, self._worker.stop)
         config = self._worker.engine.vllm_config.model_config
@@ -134,7 +134,7 @@ class Engine:
         Raises:
             PlayerError: it does not fit the model, or vLLM does not support it.
         """
-        with self._exchanging:
+        with self._adapters_lock:
             # vLLM knows the keys and values that it keeps by the adapter's name: each has its own.
             number = self._adapters.get(adapter) or next(self._numbers)
             self._worker.submit(self._worker.add_adapter(_lora_request(adapter, number))).result()
@@ -142,8 +142,8 @@ class Engine:
             self._adapter_users[adapter] += 1
 
     def unload_adapter(self, adapter: Adapter) -> None:
-        """Let go of an adapter; with its last user vLLM forgets it."""
-        with self._exchanging:
+        """Let go of an adapter; with its last user vLLM drops it."""
+        with self._adapters_lock:
             self._adapter_users[adapter] -= 1
             if self._adapter_users[adapter]:
                 return
@@ -214,7 +214,7 @@ class Engine:
 # --- sharing -------------------------------------------------------------------------------------
 
 _engines: weakref.WeakValueDictionary[EngineSettings, Engine] = weakref.WeakValueDictionary()
-_sharing = threading.Lock()
+_engines_lock = threading.Lock()
 
 
 def acquire(settings: EngineSettings) -> Engine:
@@ -227,7 +227,7 @@ def acquire(settings: EngineSettings) -> Engine:
     rank = next((size for size in RANKS if size >= settings.adapter_rank), settings.adapter_rank)
     if settings.adapter_rank:
         settings = msgspec.structs.replace(settings, adapter_rank=rank)
-    with _sharing:
+    with _engines_lock:
         engine = _engines.get(settings)
         if engine is None or not engine.usable:
             engine = _engines[settings] = Engine(settings)
@@ -237,7 +237,7 @@ def acquire(settings: EngineSettings) -> Engine:
 
 def release(engine: Engine) -> None:
     """Let go of an engine; with its last user it ends."""
-    with _sharing:
+    with _engines_lock:
         engine.users -= 1
         if engine.users:
             return
@@ -259,7 +259,7 @@ def _stop_all() -> None:
 class _Worker:
     """The thread that holds vLLM's engine, and its event loop.
 
-    It does not know the `Engine`: when nobody holds that any longer, the thread is stopped.
+    It does not refer to the `Engine`: when that is freed, the thread is stopped.
     """
 
     def __init__(self, name: str, settings: EngineSettings) -> None:
@@ -274,7 +274,7 @@ class _Worker:
         self._loop = asyncio.new_event_loop()
         self._ready: Future[None] = Future()
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
-        elsewhere = set(multiprocessing.active_children())
+        earlier = set(multiprocessing.active_children())
         self._thread.start()
         try:
             self._ready.result()
@@ -284,7 +284,7 @@ class _Worker:
         except BaseException:  # Ctrl-C, while the model is loaded
             self.stop(wait=False)
             while self._thread.is_alive():
-                for process in set(multiprocessing.active_children()) - elsewhere:
+                for process in set(multiprocessing.active_children()) - earlier:
                     process.kill()
                 self._thread.join(timeout=0.1)
             raise
@@ -354,7 +354,7 @@ class _Worker:
             raise
         except Exception as error:  # of many kinds
             if self.engine.errored:
-                raise PlayerError(f"{self.name}: the engine died: {self._last_words()}") from None
+                raise PlayerError(f"{self.name}: the engine died: {self._first_error()}") from None
             reason = _one_line(error.__cause__ or error)
             raise PlayerError(f"{self.name}: {what}: {reason}") from error
         finally:
@@ -382,7 +382,7 @@ class _Worker:
             self._end()
 
     def _start(self) -> Any:
-        """Start vLLM in this thread, without its noise unless the user asked for it."""
+        """Start vLLM in this thread, without its output unless the user asked for it."""
         if os.environ.get("VLLM_LOGGING_LEVEL", "ERROR") == "ERROR":  # TRL sets it to that
             # Unlinked: it lives as long as the processes that write to it.
             self._log = tempfile.TemporaryFile()  # noqa: SIM115
@@ -439,10 +439,10 @@ class _Worker:
     def _why(self, error: Exception) -> str:
         """The cause of a failed start: what the processes wrote, if it is theirs."""
         if "initialization failed" in str(error):
-            return f"the engine does not start: {self._last_words()}"
+            return f"the engine does not start: {self._first_error()}"
         return _one_line(error)
 
-    def _last_words(self) -> str:
+    def _first_error(self) -> str:
         """The first error that the engine's processes wrote since the engine runs, or starts."""
         if self._log is None:
             return "see what vLLM has written above"
@@ -483,10 +483,10 @@ def _arguments(settings: EngineSettings) -> Any:
         "generation_config": "vllm",  # no sampling options but ours
         "enable_prefix_caching": True,
         # Where a prompt is read in parts, vLLM takes back what it drew in between, which the
-        # generators of CPUs cannot do: the engine would die.
+        # generators of CPUs cannot do: the engine would fail.
         "enable_chunked_prefill": False if cpu else None,
         "disable_log_stats": True,
-        "worker_extension_cls": f"{Tether.__module__}.{Tether.__qualname__}",
+        "worker_extension_cls": f"{Watchdog.__module__}.{Watchdog.__qualname__}",
         # After temperature, but after the cuts too, if there are any.
         "logprobs_mode": "processed_logprobs",
     }

@@ -1,7 +1,7 @@
 """Ends vLLM's processes with the program that started them, even if that is killed.
 
-vLLM's own processes would go on for ever, and keep the accelerator's memory.  vLLM imports this
-module in its workers before they load anything.
+Without it vLLM's processes would run for ever, and keep the accelerator's memory.  vLLM imports
+this module in its workers before they load anything.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ OWNER = "PLAYPEN_VLLM_OWNER"
 """The environment variable that holds the number of the program's process."""
 
 
-class Tether:
-    """What vLLM's workers can do besides their work: nothing.  Its import is what matters."""
+class Watchdog:
+    """Adds nothing to vLLM's workers: they import it, and with it this module."""
 
 
-def _outlive(owner: int) -> None:
+def _end_with(owner: int) -> None:
     """End this worker, and the engine that it belongs to, when the process `owner` has ended."""
     engine = os.getppid()  # the owner itself where the worker has no process of its own
     try:
@@ -33,11 +33,11 @@ def _outlive(owner: int) -> None:
     os._exit(1)
 
 
-def _tie() -> None:
+def _watch_owner() -> None:
     owner = int(os.environ.get(OWNER, "0"))
     # Linux alone can wait for a process that is no child.
     if owner not in (0, os.getpid()) and hasattr(os, "pidfd_open"):
-        threading.Thread(target=_outlive, args=(owner,), daemon=True).start()
+        threading.Thread(target=_end_with, args=(owner,), daemon=True).start()
 
 
-_tie()
+_watch_owner()

@@ -1,4 +1,4 @@
-"""An episode is a function of instance and replies: not of chance, clock, process or company."""
+"""An episode is a function of instance and replies: not of chance, time, process or others."""
 
 from __future__ import annotations
 

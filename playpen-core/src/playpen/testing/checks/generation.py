@@ -168,9 +168,29 @@ class GenerationChecks:
                     )
                 except Exception as error:
                     fault(where, f"it raised {reason(error)}", remedy)
-                found = sum(len(e["game_instances"]) for e in document["experiments"])
-                if found != number:
-                    fault(where, f"it made {found} instances", remedy)
+                count = sum(len(e["game_instances"]) for e in document["experiments"])
+                if count != number:
+                    fault(where, f"it made {count} instances", remedy)
+
+    def test_levels_stand_alone(self, subject: GameUnderTest) -> None:
+        """A level that is made alone is the same as among all, if the game declares so."""
+        game = subject.game
+        if not game.levels_stand_alone:
+            return
+        for split in SPLITS:
+            if _made(subject, split, None) is None:
+                continue
+            for experiment in subject.document(split)["experiments"]:
+                level = experiment["name"]
+                if _made(subject, split, level) is None:
+                    continue
+                if subject.document(split, level)["experiments"] != [experiment]:
+                    fault(
+                        _called(subject, split, level),
+                        "it made other instances than without the level",
+                        "seed and number each level for itself, or leave out levels_stand_alone "
+                        "on the game's class.",
+                    )
 
     def test_generating_again_gives_the_same(self, subject: GameUnderTest) -> None:
         """The same arguments give the same instances; no global chance is used."""

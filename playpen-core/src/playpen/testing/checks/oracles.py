@@ -91,11 +91,11 @@ class OracleChecks:
             again = subject.consult(_bare(conversation), errors)
             if again == answer and not errors:
                 continue
-            found = f"{quoted(again)} instead of {quoted(answer)}"
+            difference = f"{quoted(again)} instead of {quoted(answer)}"
             fault(
                 f"{place(subject.game, played.instance)}, oracle of {conversation.role!r}",
                 f"asked again with the messages of turn {conversation.turn} alone, "
-                + (errors[0].cause if errors else f"it said {found}"),
+                + (errors[0].cause if errors else f"it said {difference}"),
                 "let it use the texts of conversation.messages and conversation.seed (for chance) "
                 "only, and remember nothing from one call to the next.",
             )

@@ -141,14 +141,14 @@ def _check_replay(subject: GameUnderTest, played: PlayedEpisode, recorded: Episo
             f"{PURE} Put JSON values only into Note and Draw moves.",
         )
     if result.divergences or not result.complete or result.unused:
-        found = [str(divergence) for divergence in result.divergences[:3]]
+        differences = [str(divergence) for divergence in result.divergences[:3]]
         if not result.complete:
-            found.append("the replay came to no end")
+            differences.append("the replay came to no end")
         if result.unused:
-            found.append(f"{result.unused} replies were left over")
+            differences.append(f"{result.unused} replies were left over")
         fault(
             place(subject.game, played.instance),
-            f"the replay differs from the record: {'; '.join(found)} {played.after()}",
+            f"the replay differs from the record: {'; '.join(differences)} {played.after()}",
             f"{PURE} Instances are read back as JSON: lists instead of tuples, texts as keys.",
         )
 

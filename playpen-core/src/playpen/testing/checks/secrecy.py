@@ -26,7 +26,7 @@ SHORTEST = 4
 _WORD = re.compile(r"\w+")
 
 
-class Leak(msgspec.Struct):
+class Leak(msgspec.Struct, frozen=True):
     """A text of a field, and where in the first message to each role it is shown."""
 
     token: str
@@ -117,12 +117,12 @@ def _leak(plays: Sequence[PlayedEpisode], tokens: Mapping[str, str]) -> Leak | N
 
 def _holders(donor: Instance, known: str) -> dict[str, list[str]]:
     """Each telling text that is new, and the fields that hold it; whole texts before words."""
-    found: dict[str, list[str]] = {}
+    holders: dict[str, list[str]] = {}
     for name, value in donor.data.items():
         for token in _tokens(value):
             if not _holds(known, token):
-                found.setdefault(token, []).append(name)
-    return dict(sorted(found.items(), key=lambda item: -len(item[0])))
+                holders.setdefault(token, []).append(name)
+    return dict(sorted(holders.items(), key=lambda item: -len(item[0])))
 
 
 def _tokens(value: object) -> set[str]:

@@ -28,7 +28,7 @@ class ReplyChecks:
     """Models say anything; the game must take it."""
 
     def test_any_reply_ends_in_an_outcome(self, subject: GameUnderTest) -> None:
-        """Hostile replies, and good ones bent, end in an outcome of the game's own making."""
+        """Hostile replies, and altered good ones, end in an outcome of the game's own making."""
 
         def check(played: PlayedEpisode) -> None:
             where = place(subject.game, played.instance)
@@ -148,13 +148,13 @@ def _check_work(subject: GameUnderTest, instance: Instance, culprit: str, kind: 
     played = drive(
         game,
         instance,
-        _swollen(reciter(script), culprit, kind, size),
+        _lengthened(reciter(script), culprit, kind, size),
         seconds=subject.seconds,
     )
     if played.stuck is not None:
         fault(where, f"after {story} play() {played.stuck}{spot(played.stuck)}", CAPS)
     if played.raised is not None:
-        small = drive(game, instance, _swollen(reciter(script), culprit, kind, LONG))
+        small = drive(game, instance, _lengthened(reciter(script), culprit, kind, LONG))
         if small.raised is None:  # else it is not the size; test_any_reply_... reports it
             fault(
                 where,
@@ -170,8 +170,8 @@ def _check_work(subject: GameUnderTest, instance: Instance, culprit: str, kind: 
         return
 
 
-def _swollen(script: Speaker, culprit: str, kind: str, size: int) -> Speaker:
-    """A script in which the first reply of a role is swollen."""
+def _lengthened(script: Speaker, culprit: str, kind: str, size: int) -> Speaker:
+    """A script in which the first reply of a role is made long."""
     done = False
 
     def speak(conversation: Conversation) -> str:

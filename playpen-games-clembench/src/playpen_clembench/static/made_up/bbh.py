@@ -56,10 +56,9 @@ def solve(conversation: Conversation) -> str:
 
 MADE_UP = MadeUp(
     game="bbh",
-    levels={
+    puzzles={
         "sorted_words": Puzzles(_sorted_words, (WORDS,) * 5),
         "running_number": Puzzles(_running_number, (range(2, 50), AMOUNTS, AMOUNTS, AMOUNTS)),
     },
-    solve=solve,
     settings={},
 )

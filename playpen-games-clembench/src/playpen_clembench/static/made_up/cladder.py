@@ -72,7 +72,7 @@ def _answer(effect: int) -> str:
 
 
 def solve(conversation: Conversation) -> str:
-    """Weigh the numbers of the story; guess if it is none of ours."""
+    """Compare the numbers of the story; guess if it is none of ours."""
     text = conversation.last
     match [int(share) for share in _PERCENT.findall(text)] if PLACE in text else []:
         case [with_cause, without]:
@@ -86,12 +86,11 @@ def solve(conversation: Conversation) -> str:
 
 MADE_UP = MadeUp(
     game="cladder",
-    levels={
+    puzzles={
         "one_cause": Puzzles(_one_cause, (STORIES, range(1, 100), range(1, 100))),
         "common_cause": Puzzles(
             _common_cause, (STORIES, range(10, 91, 10), SHARES, SHARES, SHARES, SHARES)
         ),
     },
-    solve=solve,
     settings={"choices": ["yes", "no"]},
 )

@@ -88,7 +88,7 @@ def _item(
 
 
 def solve(conversation: Conversation) -> str:
-    """Read the numbers off what the person says; rate everything 5 in other conversations."""
+    """Give the numbers that the person names; rate everything 5 in other conversations."""
     text = conversation.last
     asked = _ASKED.search(text)
     speech = re.search(rf"^{asked[1]}: (.*)$", text, re.MULTILINE) if asked else None
@@ -101,10 +101,9 @@ def solve(conversation: Conversation) -> str:
 
 MADE_UP = MadeUp(
     game="eqbench",
-    levels={
+    puzzles={
         "one_speaker": Puzzles(_one_speaker, (PAIRS, NEWS, FOURS, STRENGTHS)),
         "two_speakers": Puzzles(_two_speakers, (PAIRS, NEWS, FOURS, STRENGTHS, STRENGTHS)),
     },
-    solve=solve,
     settings={},
 )

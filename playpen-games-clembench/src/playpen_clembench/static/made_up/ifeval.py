@@ -224,11 +224,11 @@ def _recognised(task: str) -> dict[str, str]:
 
     Limits from above are left out: what the program writes is short.
     """
-    found: dict[str, str] = {}
+    asked: dict[str, str] = {}
     for number, kind in enumerate(KINDS + LONERS):
         if LESS_THAN not in kind.fixed.values() and (match := _patterns()[number].search(task)):
-            found |= {kind.id: "", **match.groupdict()}
-    return found
+            asked |= {kind.id: "", **match.groupdict()}
+    return asked
 
 
 @cache
@@ -255,11 +255,10 @@ _ANY = (range(len(KINDS + LONERS)), range(len(PAIRS)))
 
 MADE_UP = MadeUp(
     game="ifeval",
-    levels={
+    puzzles={
         "one_instruction": Puzzles(_task, (TOPICS, *_ANY)),
         "two_instructions": Puzzles(_task, (TOPICS, *_TOGETHER * 2)),
         "three_instructions": Puzzles(_task, (TOPICS, *_TOGETHER * 3)),
     },
-    solve=solve,
     settings={},
 )

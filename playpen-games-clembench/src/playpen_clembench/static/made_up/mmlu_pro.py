@@ -70,10 +70,9 @@ def _computed(question: str) -> int | None:
 
 MADE_UP = MadeUp(
     game="mmlu_pro",
-    levels={
+    puzzles={
         "sums": Puzzles(_sum, (range(12, 100), tuple(OPERATIONS), range(12, 100))),
         "stock": Puzzles(_stock, (PEOPLE, THINGS, range(3, 13), range(4, 25), range(1, 10))),
     },
-    solve=solve,
     settings={"choices": list(LETTERS), "regex_pattern": PATTERN},
 )

@@ -1,4 +1,4 @@
-"""How made-up questions are enumerated, split and dealt, whatever they are about."""
+"""How made-up questions are enumerated, split and chosen, whatever they are about."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
-from playpen import Program
-from playpen.instance import SPLITS, InstanceError, content_hash, split_of
+from playpen.instance import SPLITS, InstanceError, split_of
 from playpen.player import did_you_mean
+from playpen_clembench.static.fingerprint import fingerprint
 
 READY = {"train": 100, "validation": 20, "test": 20}
 """Instances per level in the ready splits."""
@@ -37,7 +37,7 @@ class Puzzles:
     axes: Sequence[Sequence[Any]]
 
     def shuffled(self, rng: random.Random) -> Iterator[Item]:
-        """All items in random order; only those that are taken cost anything."""
+        """All items in random order; only those that are taken are made."""
         for number in _shuffled(math.prod(map(len, self.axes)), rng):
             choices = []
             for axis in self.axes:
@@ -63,15 +63,17 @@ class MadeUp:
 
     Attributes:
         game: its name.
-        levels: the kinds of questions, by name.
-        solve: a program that answers them, and guesses at other questions.
+        puzzles: the kinds of questions, by the name of their level.
         settings: fields that every experiment has.
     """
 
     game: str
-    levels: Mapping[str, Puzzles]
-    solve: Program
+    puzzles: Mapping[str, Puzzles]
     settings: Mapping[str, Any]
+
+    def levels(self) -> tuple[str, ...]:
+        """The kinds of made-up questions."""
+        return tuple(self.puzzles)
 
     def generate(
         self, split: str, *, seed: int, level: str | None, n: int | None
@@ -83,10 +85,10 @@ class MadeUp:
         """
         if split not in SPLITS:
             raise InstanceError(f"unknown split {split!r}; choose one of {', '.join(SPLITS)}")
-        if level is not None and level not in self.levels:
+        if level is not None and level not in self.puzzles:
             raise InstanceError(
-                f"{self.game} has no level {level!r}{did_you_mean(level, self.levels)} "
-                f"Its levels: {', '.join(self.levels)}."
+                f"{self.game} has no level {level!r}{did_you_mean(level, self.puzzles)} "
+                f"Its levels: {', '.join(self.puzzles)}."
             )
         wanted = READY[split] if n is None else n
         return {
@@ -96,29 +98,24 @@ class MadeUp:
                     **self.settings,
                     "game_instances": [
                         {"game_id": number, "input": item.input, "target": item.target}
-                        for number, item in enumerate(self._deal(name, split, seed, wanted))
+                        for number, item in enumerate(self._chosen(name, split, seed, wanted))
                     ],
                 }
-                for name in ([level] if level else self.levels)
+                for name in ([level] if level else self.puzzles)
             ]
         }
 
-    def _deal(self, level: str, split: str, seed: int, wanted: int) -> list[Item]:
-        dealt: dict[str, Item] = {}
+    def _chosen(self, level: str, split: str, seed: int, wanted: int) -> list[Item]:
+        chosen: dict[str, Item] = {}
         rng = random.Random(f"{self.game}/{level}/{split}/{seed}")
-        for item in self.levels[level].shuffled(rng):
-            if len(dealt) == wanted:
+        for item in self.puzzles[level].shuffled(rng):
+            if len(chosen) == wanted:
                 break
             if split_of(fingerprint(self.game, item.input)) == split:
-                dealt.setdefault(item.input, item)
-        if len(dealt) < wanted:
+                chosen.setdefault(item.input, item)
+        if len(chosen) < wanted:
             raise InstanceError(
-                f"{self.game}'s level {level!r} has {len(dealt)} instances in the {split} split, "
+                f"{self.game}'s level {level!r} has {len(chosen)} instances in the {split} split, "
                 f"not {wanted}"
             )
-        return list(dealt.values())
-
-
-def fingerprint(game: str, question: str) -> str:
-    """What makes two instances the same puzzle: the question."""
-    return f"{game}:{content_hash(question)}"
+        return list(chosen.values())

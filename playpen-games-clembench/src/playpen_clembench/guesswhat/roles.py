@@ -1,0 +1,5 @@
+"""The names of the roles of Guess What."""
+
+from __future__ import annotations
+
+GUESSER, ANSWERER = "guesser", "answerer"
