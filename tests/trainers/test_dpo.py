@@ -47,9 +47,10 @@ from playpen.training import (
 )
 from playpen.training.plan import plan_training
 from playpen_trainers import dpo as dpo_module
-from playpen_trainers.data import PreferenceRow
 from playpen_trainers.dpo import DialogueDPOTrainer, DPOOptions, PreferenceCollator
-from playpen_trainers.pairs import dialogue_pairs, judge
+from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
+from playpen_trainers.preferences.returns import role_returns
+from playpen_trainers.preferences.rows import PreferenceRow
 from playpen_trainers.seats import Seating
 
 # The third plan, fixed before it was run on new seeds; docs/results.md has the runs of all three.
@@ -87,7 +88,7 @@ def pairs() -> list[PreferenceRow]:
         ", beta, gamma, delta",
     )
     rewards = Rewards([ScoreReward(ScoreReward.Options(aborted=-1.0))])
-    parts = judge([(episode, ("a",)) for episode in episodes], rewards, share_fault=False)
+    parts = role_returns([(episode, ("a",)) for episode in episodes], rewards, share_fault=False)
     found = dialogue_pairs(CHAT, parts, match="all")
     assert len({len(row.chosen) for row in found}) > 3
     return found

@@ -43,9 +43,9 @@ from playpen.training import (
 )
 from playpen_trainers import grpo as grpo_module
 from playpen_trainers.collapse import CollapseWarning, CollapseWatch, repeated
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer
 from playpen_trainers.online import Batch, OnlineRollouts
+from playpen_trainers.online_rows import OnlineRow
 from playpen_trainers.seats import LEARNER, Seating
 
 

@@ -11,8 +11,8 @@ import torch
 from tests.trainers.online_kit import bare_trainer, raw_trl, tiny_base, trl_batch
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import GRPOOptions
+from playpen_trainers.online_rows import OnlineRow
 
 PROMPTS = [[2, 5, 6, 3], [2, 7, 3], [2, 8, 9, 10, 3], [2, 11, 3]]
 COMPLETIONS = [[12, 13, 4, 5, 14, 4], [15, 4], [16, 6, 7, 4], [17, 18, 4]]

@@ -18,8 +18,8 @@ from transformers import AutoModelForCausalLM
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from playpen.conversation import Reply, TokenTrace, trajectory
-from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions, trimmed
+from playpen_trainers.online_rows import OnlineRow, online_rows
 from playpen_trainers.rloo import RLOOOptions
 
 END = 4

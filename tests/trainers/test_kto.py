@@ -38,9 +38,10 @@ from playpen.rewards import Rewards, ScoreReward
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, LearnerTable, train
 from playpen_trainers import kto as kto_module
-from playpen_trainers.data import UnpairedRow
 from playpen_trainers.kto import DialogueKTOTrainer, UnpairedCollator, mismatched
-from playpen_trainers.pairs import judge, labelled
+from playpen_trainers.preferences.returns import role_returns
+from playpen_trainers.preferences.rows import UnpairedRow
+from playpen_trainers.preferences.unpaired_rows import unpaired_rows
 from playpen_trainers.seats import Seating
 
 # The second plan, fixed before it was run on new seeds.  In the first one (4000 dialogues, wanted
@@ -75,8 +76,10 @@ def unpaired() -> list[UnpairedRow]:
         "boom",
         ", beta, gamma, delta",
     )
-    parts = judge([(e, ("a",)) for e in episodes], Rewards([ScoreReward()]), share_fault=False)
-    found = labelled(CHAT, parts)
+    parts = role_returns(
+        [(e, ("a",)) for e in episodes], Rewards([ScoreReward()]), share_fault=False
+    )
+    found = unpaired_rows(CHAT, parts)
     assert len({len(row.completion) for row in found}) > 3
     return found
 

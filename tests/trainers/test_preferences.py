@@ -30,22 +30,16 @@ from playpen.player import Player, PlayerError
 from playpen.rewards import OutcomeReward, Rewards, ScoreReward
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun
-from playpen_trainers.data import UnpairedRow, learner_rows, sides
+from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
-from playpen_trainers.pairs import (
-    Forking,
-    Judged,
-    PreferenceRollouts,
-    at_most,
-    dialogue_pairs,
-    judge,
-    kept,
-    labelled,
-    recorded,
-    situations,
-    standard_error,
-    turn_pairs,
-)
+from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
+from playpen_trainers.preferences.returns import RoleReturn, comparable_groups, role_returns
+from playpen_trainers.preferences.rollouts import PreferenceRollouts
+from playpen_trainers.preferences.rows import UnpairedRow, at_most, sides
+from playpen_trainers.preferences.saved_rows import saved_rows
+from playpen_trainers.preferences.trainer import recorded
+from playpen_trainers.preferences.turn_pairs import Forking, standard_error, turn_pairs
+from playpen_trainers.preferences.unpaired_rows import unpaired_rows
 
 SCORE = Rewards([ScoreReward()])
 OUTCOME = Rewards([OutcomeReward()])
@@ -54,8 +48,8 @@ GOOD = "beta, hidden, gamma, alpha"
 BAD = "beta, hidden, gamma, delta"
 
 
-def judged(episodes: list[Episode], *roles: str, share_fault: bool = False) -> list[Judged]:
-    return judge([(e, roles or ("a",)) for e in episodes], SCORE, share_fault=share_fault)
+def judged(episodes: list[Episode], *roles: str, share_fault: bool = False) -> list[RoleReturn]:
+    return role_returns([(e, roles or ("a",)) for e in episodes], SCORE, share_fault=share_fault)
 
 
 def text(ids: list[int]) -> str:
@@ -108,19 +102,19 @@ def test_a_partners_fault_is_no_evidence_against_a_role():
 def test_only_the_same_situation_is_compared():
     player = Voice(by_chance("alpha", "beta", "gamma"))
     two = episodes_of(player, instances(2), 3)
-    assert [len(group) for group in situations(judged(two))] == [3, 3]
+    assert [len(group) for group in comparable_groups(judged(two))] == [3, 3]
     plain = [e for seed in (0, 1) for e in episodes_of(player, instances(), 2, seed=seed)]
-    assert [len(group) for group in situations(judged(plain))] == [4]
+    assert [len(group) for group in comparable_groups(judged(plain))] == [4]
     drawn = [
         e for seed in (0, 1) for e in episodes_of(player, instances(chance=True), 2, seed=seed)
     ]
-    assert [len(group) for group in situations(judged(drawn))] == [2, 2]
-    for group in situations(judged(drawn)):
+    assert [len(group) for group in comparable_groups(judged(drawn))] == [2, 2]
+    for group in comparable_groups(judged(drawn)):
         assert len({str(part.episode.draws()) for part in group}) == 1
 
 
 def test_roles_are_compared_with_themselves():
-    groups = situations(judged(scripted(BEST, BAD), "a", "b"))
+    groups = comparable_groups(judged(scripted(BEST, BAD), "a", "b"))
     assert [{part.role for part in group} for group in groups] == [{"a"}, {"b"}]
 
 
@@ -456,7 +450,7 @@ def test_candidates_that_say_the_same_are_not_played_on():
 )
 def test_labels(label, threshold: float, expected: dict[str, bool]):
     episodes = scripted(BEST, GOOD, BAD)
-    rows = labelled(chat_format(), judged(episodes), label=label, threshold=threshold)
+    rows = unpaired_rows(chat_format(), judged(episodes), label=label, threshold=threshold)
     number = {episode.name: str(place) for place, episode in enumerate(episodes)}
     assert {number[found.episode]: found.desirable for found in rows} == expected
     assert len(rows) == 2 * len(expected)  # the side question has a row of its own
@@ -466,7 +460,7 @@ def test_labels(label, threshold: float, expected: dict[str, bool]):
 
 def test_an_unpaired_row_trains_the_role_alone():
     chat = chat_format()
-    for found in labelled(chat, judged(scripted(BEST), "a", "b")):
+    for found in unpaired_rows(chat, judged(scripted(BEST), "a", "b")):
         ids = found.prompt + found.completion
         begin = len(found.prompt)
         assert [*map(bool, found.mask)] == spoken(chat, ids, begin)[begin:]
@@ -475,7 +469,7 @@ def test_an_unpaired_row_trains_the_role_alone():
 
 def test_a_partners_fault_is_not_labelled():
     best, spoiled = scripted(BEST, "beta, hidden, boom")
-    rows = labelled(chat_format(), judged([best, spoiled], "a", "b"))
+    rows = unpaired_rows(chat_format(), judged([best, spoiled], "a", "b"))
     assert {(found.role, found.desirable) for found in rows} == {
         ("a", True), ("b", True), ("b", False)
     }  # fmt: skip
@@ -520,16 +514,18 @@ def test_a_choice_of_rows():
 def test_rows_are_made_once(tmp_path: Path):
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     rows = [unpaired(True, 1), unpaired(False, 2)]
-    made = kept(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: ({"x": 1.0}, rows))
+    made = saved_rows(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: ({"x": 1.0}, rows))
     assert made == ({"x": 1.0}, rows)
-    again = kept(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: pytest.fail("made again"))
+    again = saved_rows(
+        tmp_path / "rows.jsonl", UnpairedRow, args, lambda: pytest.fail("made again")
+    )
     assert again == made
 
     def dies():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept(tmp_path / "other.jsonl", UnpairedRow, args, dies)
+        saved_rows(tmp_path / "other.jsonl", UnpairedRow, args, dies)
     assert {path.name for path in tmp_path.glob("*.jsonl")} == {"rows.jsonl"}
 
 

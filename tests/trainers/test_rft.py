@@ -41,10 +41,10 @@ from playpen.training import (
     train,
 )
 from playpen_trainers import rft as rft_module
-from playpen_trainers.data import IGNORED
 from playpen_trainers.online import OnlineRollouts, RoleSample
 from playpen_trainers.rft import Kept, RFTOptions, best_parts
 from playpen_trainers.seats import LEARNER
+from playpen_trainers.supervised_rows import IGNORED
 from playpen_trainers.validation import Validation
 
 # The test of learning, fixed before it was run.  Seed 0 was used to find the settings.

@@ -34,17 +34,11 @@ from playpen.training import (
     train,
 )
 from playpen_trainers import sft as sft_module
-from playpen_trainers.data import (
-    IGNORED,
-    SupervisedRow,
-    chat_rows,
-    fitting,
-    imitation_rows,
-    read_chats,
-    role_rows,
-)
+from playpen_trainers.episode_rows import role_rows
+from playpen_trainers.general_chat import chat_rows, read_chats
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.sft import SFTOptions, supervised_trainer
+from playpen_trainers.supervised_rows import IGNORED, SupervisedRow, fitting, imitation_rows
 from playpen_trainers.tiny import make_tiny_model, word_tokenizer
 
 # The test of learning, fixed before it was run.  Seed 0 was used to find the settings.

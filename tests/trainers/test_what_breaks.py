@@ -32,9 +32,9 @@ from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 from playpen.rewards import RewardTable, partner_broke_it
 from playpen.training import ConfigError, TeacherTable, train
 from playpen_trainers import grpo as grpo_module
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
+from playpen_trainers.online_rows import OnlineRow
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 

@@ -16,7 +16,6 @@ from trl import DPOConfig, DPOTrainer
 
 from playpen.episode import Episode
 from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.data import PreferenceRow, padded
 from playpen_trainers.learner import Learner
 from playpen_trainers.optimisation import (
     Amount,
@@ -27,24 +26,21 @@ from playpen_trainers.optimisation import (
     length_limit,
     starting_point,
 )
-from playpen_trainers.pairs import (
-    Forking,
-    Match,
-    Numbers,
+from playpen_trainers.preferences.collators import padded
+from playpen_trainers.preferences.dialogue_pairs import Match, dialogue_pairs
+from playpen_trainers.preferences.returns import role_returns
+from playpen_trainers.preferences.rollouts import PreferenceRollouts
+from playpen_trainers.preferences.rows import PreferenceRow, at_most
+from playpen_trainers.preferences.saved_rows import Numbers, saved_rows
+from playpen_trainers.preferences.trainer import (
     PreferenceOptions,
-    PreferenceRollouts,
-    Turns,
-    at_most,
     check_source,
     collected,
-    dialogue_pairs,
-    judge,
-    kept,
     recorded,
     reference,
     too_long,
-    turn_pairs,
 )
+from playpen_trainers.preferences.turn_pairs import Forking, Turns, turn_pairs
 from playpen_trainers.seats import Seating, seated_learner
 from playpen_trainers.validation import Validation
 
@@ -188,7 +184,7 @@ class DPO(Trainer):
         learner, seating = seated_learner(run, options)
         try:
             args = self._arguments(run)
-            numbers, rows = kept(
+            numbers, rows = saved_rows(
                 run.output / "pairs.jsonl",
                 PreferenceRow,
                 args,
@@ -223,8 +219,8 @@ class DPO(Trainer):
         options = self.options
         rewards = run.rewards()
         share = run.config.reward.partner_fault == "share"
-        table = PreferenceRollouts.of(run, learner, seating, device)
-        jobs, episodes = collected(run, table, options.samples)
+        rollouts = PreferenceRollouts.of(run, learner, seating, device)
+        jobs, episodes = collected(run, rollouts, options.samples)
         numbers: Numbers = {
             "episodes": len(episodes),
             "success": sum(episode.success for episode, _ in episodes) / len(episodes),
@@ -239,11 +235,11 @@ class DPO(Trainer):
                 run.config.rollout.seed,
                 share,
             )
-            rows = turn_pairs(learner.chat, jobs, table, rewards, how)
+            rows = turn_pairs(learner.chat, jobs, rollouts, rewards, how)
         else:
-            parts = judge(episodes, rewards, share_fault=share)
+            returns = role_returns(episodes, rewards, share_fault=share)
             rows = dialogue_pairs(
-                learner.chat, parts, match=options.match, margin=options.min_margin
+                learner.chat, returns, match=options.match, margin=options.min_margin
             )
         if not rows:
             raise ConfigError(
@@ -252,8 +248,8 @@ class DPO(Trainer):
                 "or trainer.z"
             )
         numbers |= {
-            "episodes_played": table.played,
-            "sampled_tokens": table.sampled,
+            "episodes_played": rollouts.played,
+            "sampled_tokens": rollouts.sampled,
             "pairs": len(rows),
         }
         return numbers, at_most(rows, options.max_pairs, options.seed)

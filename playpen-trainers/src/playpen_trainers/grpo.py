@@ -33,9 +33,9 @@ from playpen_trainers.advantages import (
 )
 from playpen_trainers.collapse import CollapseWatch, repeated
 from playpen_trainers.curriculum import Situations
-from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
+from playpen_trainers.online_rows import OnlineRow, online_rows
 from playpen_trainers.optimisation import (
     Amount,
     OptimiserOptions,

@@ -19,7 +19,6 @@ from playpen.conversation import derive_seed
 from playpen.episode import Episode
 from playpen.rewards import Finite
 from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.data import UnpairedRow, padded
 from playpen_trainers.learner import Learner
 from playpen_trainers.optimisation import (
     Positive,
@@ -30,21 +29,20 @@ from playpen_trainers.optimisation import (
     length_limit,
     starting_point,
 )
-from playpen_trainers.pairs import (
-    Label,
-    Numbers,
+from playpen_trainers.preferences.collators import padded
+from playpen_trainers.preferences.returns import role_returns
+from playpen_trainers.preferences.rollouts import PreferenceRollouts
+from playpen_trainers.preferences.rows import UnpairedRow, at_most
+from playpen_trainers.preferences.saved_rows import Numbers, saved_rows
+from playpen_trainers.preferences.trainer import (
     PreferenceOptions,
-    PreferenceRollouts,
-    at_most,
     check_source,
     collected,
-    judge,
-    kept,
-    labelled,
     recorded,
     reference,
     too_long,
 )
+from playpen_trainers.preferences.unpaired_rows import Label, unpaired_rows
 from playpen_trainers.seats import Seating, seated_learner
 from playpen_trainers.validation import Validation
 
@@ -157,7 +155,7 @@ class KTO(Trainer):
         learner, seating = seated_learner(run, options)
         try:
             args = self._arguments(run)
-            numbers, rows = kept(
+            numbers, rows = saved_rows(
                 run.output / "rows.jsonl",
                 UnpairedRow,
                 args,
@@ -198,11 +196,13 @@ class KTO(Trainer):
     ) -> tuple[Numbers, list[UnpairedRow]]:
         """Play, or read what was recorded, and label."""
         options = self.options
-        table = PreferenceRollouts.of(run, learner, seating, device)
-        _, episodes = collected(run, table, options.samples)
+        rollouts = PreferenceRollouts.of(run, learner, seating, device)
+        _, episodes = collected(run, rollouts, options.samples)
         share = run.config.reward.partner_fault == "share"
-        parts = judge(episodes, run.rewards(), share_fault=share)
-        rows = labelled(learner.chat, parts, label=options.label, threshold=options.threshold)
+        returns = role_returns(episodes, run.rewards(), share_fault=share)
+        rows = unpaired_rows(
+            learner.chat, returns, label=options.label, threshold=options.threshold
+        )
         wanted = sum(row.desirable for row in rows)
         if wanted in (0, len(rows)):
             kind = "wanted" if wanted else "unwanted"
@@ -213,8 +213,8 @@ class KTO(Trainer):
         numbers: Numbers = {
             "episodes": len(episodes),
             "success": sum(episode.success for episode, _ in episodes) / len(episodes),
-            "episodes_played": table.played,
-            "sampled_tokens": table.sampled,
+            "episodes_played": rollouts.played,
+            "sampled_tokens": rollouts.sampled,
         }
         rows = at_most(rows, options.max_rows, options.seed)
         # TRL goes through them in this order: a mismatched dialogue comes from the same batch.

@@ -21,13 +21,13 @@ from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.curriculum import Situations
-from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
 from playpen_trainers.optimisation import Positive, length_limit, processes, starting_point
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating, player_of
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
+from playpen_trainers.supervised_rows import fitting, imitation_rows
 from playpen_trainers.validation import Validation
 
 

@@ -13,13 +13,7 @@ from playpen.player import SpecString, parse_spec
 from playpen.plugins import resolve_spec
 from playpen.store import Run
 from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.data import (
-    SupervisedRow,
-    chat_rows,
-    fitting,
-    imitation_rows,
-    read_chats,
-)
+from playpen_trainers.general_chat import chat_rows, read_chats
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.optimisation import (
     OptimiserOptions,
@@ -34,6 +28,7 @@ from playpen_trainers.optimisation import (
     starting_point,
 )
 from playpen_trainers.seats import seated_learner
+from playpen_trainers.supervised_rows import SupervisedRow, fitting, imitation_rows
 from playpen_trainers.validation import Validation
 from playpen_trainers.vllm_rollouts import check_engine
 
