@@ -29,7 +29,7 @@ from playpen.episode import Episode, Said
 from playpen.player import Player, PlayerError
 from playpen.rewards import OutcomeReward, Rewards, ScoreReward
 from playpen.runner import create_run, make_cast, play_run
-from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun
+from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun, make_trainer
 from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
 from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
@@ -37,7 +37,6 @@ from playpen_trainers.preferences.returns import RoleReturn, comparable_groups, 
 from playpen_trainers.preferences.rollouts import PreferenceRollouts
 from playpen_trainers.preferences.rows import UnpairedRow, at_most, sides
 from playpen_trainers.preferences.saved_rows import saved_rows
-from playpen_trainers.preferences.trainer import recorded
 from playpen_trainers.preferences.turn_pairs import Forking, standard_error, turn_pairs
 from playpen_trainers.preferences.unpaired_rows import unpaired_rows
 
@@ -568,7 +567,8 @@ def test_recorded_episodes_are_read_whatever_their_outcome(
 ):
     register_talk(monkeypatch)
     runs = DataTable(runs=[str(recording(tmp_path / "run", "train"))], min_score=99.0)
-    found = recorded(TrainingRun("dpo", config(tmp_path, data=runs), tmp_path))
+    wanted = config(tmp_path, data=runs)
+    found = make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
     assert len(found) == 4
     assert any(e.success for e, _ in found) and any(e.aborted for e, _ in found)
     assert all(roles == ("a", "b") for _, roles in found)
@@ -577,8 +577,9 @@ def test_recorded_episodes_are_read_whatever_their_outcome(
 def test_recordings_of_the_test_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     register_talk(monkeypatch)
     runs = DataTable(runs=[str(recording(tmp_path / "run", "test"))])
+    wanted = config(tmp_path, data=runs)
     with pytest.raises(ConfigError, match="of the test split"):
-        recorded(TrainingRun("dpo", config(tmp_path, data=runs), tmp_path))
+        make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
 
 
 def test_the_number_of_episodes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):

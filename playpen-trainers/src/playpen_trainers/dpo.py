@@ -36,7 +36,6 @@ from playpen_trainers.preferences.trainer import (
     PreferenceOptions,
     check_source,
     collected,
-    recorded,
     reference,
     too_long,
 )
@@ -168,7 +167,7 @@ class DPO(Trainer):
 
     def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
         """All finished episodes: preferences need the bad ones, too."""
-        return recorded(run)
+        return run.demonstrations(any_outcome=True)
 
     def train(self, run: TrainingRun) -> Path:
         """Collect pairs, and train the learner on them.

@@ -38,7 +38,6 @@ from playpen_trainers.preferences.trainer import (
     PreferenceOptions,
     check_source,
     collected,
-    recorded,
     reference,
     too_long,
 )
@@ -139,7 +138,7 @@ class KTO(Trainer):
 
     def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
         """All finished episodes: preferences need the bad ones, too."""
-        return recorded(run)
+        return run.demonstrations(any_outcome=True)
 
     def train(self, run: TrainingRun) -> Path:
         """Collect dialogues, and train the learner on them.

@@ -214,10 +214,15 @@ class TrainingRun:
             play_run(run, planned=progress.planned, finished=progress.finished, players=players)
         return run
 
-    def demonstrations(self) -> list[tuple[Episode, tuple[str, ...]]]:
-        """Episodes to imitate, each with the roles whose replies are learned, ordered by identity.
+    def demonstrations(self, *, any_outcome: bool = False) -> list[tuple[Episode, tuple[str, ...]]]:
+        """Episodes to learn from, each with the roles whose replies are learned.
 
-        They come from ``[data] runs``; without any, the teacher plays the games now.
+        They come from ``[data] runs``, ordered by identity; without any, the teacher plays the
+        games now.
+
+        Args:
+            any_outcome: take them however they ended and whatever they scored: for those who
+                compare, good and bad ones.
 
         Raises:
             ConfigError: nothing is left after filtering, or an episode is of a test split.
@@ -240,7 +245,7 @@ class TrainingRun:
                         f"{run.path}: {episode.name} is of the test split; "
                         "train on other episodes, or the test means nothing"
                     )
-                if self._wanted(episode) and (roles := self._learned_roles(episode)):
+                if self._wanted(episode, any_outcome) and (roles := self._learned_roles(episode)):
                     kept.append((episode, roles))
         if not kept:
             raise ConfigError(
@@ -262,13 +267,14 @@ class TrainingRun:
             remedy="train on other episodes, or the test means nothing",
         )
 
-    def _wanted(self, episode: Episode) -> bool:
+    def _wanted(self, episode: Episode, any_outcome: bool) -> bool:
         data = self.config.data
         names = self.config.games.names
+        if names and episode.game not in names:
+            return False
         score = episode.main_score
-        return (
+        return any_outcome or (
             episode.ending in data.outcomes
-            and (not names or episode.game in names)
             and (data.min_score is None or (score is not None and score >= data.min_score))
         )
 

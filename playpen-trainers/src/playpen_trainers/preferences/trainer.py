@@ -5,8 +5,6 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
-import msgspec
-
 from playpen.episode import Episode
 from playpen.rollout import Job
 from playpen.training import ConfigError, TrainingRun, require_partner
@@ -55,22 +53,6 @@ def reference(run: TrainingRun, learner: Learner, options: PreferenceOptions) ->
     return load_learner(*check_learner(run.learner), options.dtype).model
 
 
-def recorded(run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
-    """The finished episodes of ``[data] runs``, each with the roles to learn.
-
-    How they ended and what they scored does not matter: preferences need the bad ones, too.
-
-    Raises:
-        ConfigError: there are none, or one is of a test split.
-    """
-    data = msgspec.structs.replace(
-        run.config.data, outcomes=("success", "lose", "abort"), min_score=None
-    )
-    config = msgspec.structs.replace(run.config, data=data)
-    found = TrainingRun(run.trainer, config, run.output).demonstrations()
-    return [(episode, roles) for episode, roles in found if episode.outcome is not None]
-
-
 def collected(
     run: TrainingRun, rollouts: PreferenceRollouts, samples: int
 ) -> tuple[list[Job], list[tuple[Episode, tuple[str, ...]]]]:
@@ -84,7 +66,7 @@ def collected(
         PlayerError: every episode failed.
     """
     if run.config.data.runs:
-        return [], recorded(run)
+        return [], run.demonstrations(any_outcome=True)
     jobs = rollouts.play(run, samples)
     return jobs, [(job.episode, tuple(rollouts.learned(job))) for job in jobs]
 
