@@ -46,8 +46,9 @@ from playpen.training import (
     train,
 )
 from playpen.training.plan import plan_training
-from playpen_trainers import dpo as dpo_module
-from playpen_trainers.dpo import DialogueDPOTrainer, DPOOptions, PreferenceCollator
+from playpen_trainers.dpo import DialogueDPOTrainer, DPOOptions
+from playpen_trainers.preferences import trainer as preference_trainer
+from playpen_trainers.preferences.collators import PairCollator
 from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
 from playpen_trainers.preferences.returns import role_returns
 from playpen_trainers.preferences.rows import PreferenceRow
@@ -68,6 +69,8 @@ LIFT_COMMON = {"per_device_train_batch_size": 32, "warmup_steps": 0.05, "beta": 
 
 CHAT = chat_format()
 PAD = CHAT.tokenizer.pad_token_id
+
+COLUMNS = ("prompt", "chosen", "chosen_mask", "rejected", "rejected_mask")
 
 Built = Callable[..., DialogueDPOTrainer]
 
@@ -108,7 +111,7 @@ def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
         output.mkdir()
         lines = [msgspec.json.encode(line) for line in ({}, *rows)]
         (output / "pairs.jsonl").write_bytes(b"\n".join(lines))
-        monkeypatch.setattr(dpo_module, "fit", caught)
+        monkeypatch.setattr(preference_trainer, "fit", caught)
         train("dpo", config(base, games=GamesTable(), trainer=options), output)
         return made[-1]
 
@@ -184,9 +187,7 @@ def test_an_all_masked_row_is_not_trained(build: Built):
         chosen_mask=[0] * len(rows[1].chosen),
         rejected_mask=[0] * len(rows[1].rejected),
     )
-    columns = [
-        {name: getattr(row, name) for name in dpo_module._COLUMNS} for row in (rows[0], masked)
-    ]
+    columns = [{name: getattr(row, name) for name in COLUMNS} for row in (rows[0], masked)]
     expected = expected_of([rows[0], rows[1]])
     expected[1], expected[3] = [False], [False]
     check_gradient(trainer, trainer.data_collator(columns), expected)
@@ -258,7 +259,7 @@ def test_trl_reads_the_batch_that_we_make():
     theirs = DataCollatorForPreference(pad_token_id=PAD)(
         [{"prompt_ids": [5, 6], "chosen_ids": [7, 8], "rejected_ids": [9]}]
     )
-    ours = PreferenceCollator(PAD, 64)(
+    ours = PairCollator(PAD, 64)(
         [
             {
                 "prompt": [5, 6], "chosen": [7, 8], "chosen_mask": [1, 1],
@@ -279,7 +280,7 @@ def test_trl_gets_our_rows_untouched(build: Built):
     for ids, mask in zip(batch["input_ids"], batch["attention_mask"], strict=True):
         assert ids[mask.bool()].tolist() in sides
     for row, column in zip(rows, trainer.train_dataset, strict=True):
-        assert all(column[name] == getattr(row, name) for name in dpo_module._COLUMNS)
+        assert all(column[name] == getattr(row, name) for name in COLUMNS)
 
 
 def test_trl_alone_would_train_the_users_words(base: Path, tmp_path: Path):
@@ -521,7 +522,7 @@ def test_wrong_configurations_are_refused_before_anything_is_loaded(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes, trainer, line: str
 ):
     register_talk(monkeypatch)
-    monkeypatch.setattr(dpo_module, "seated_learner", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(preference_trainer, "seated_learner", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ConfigError, match=line) as caught:
         train("dpo", config(base, trainer=trainer, **changes), tmp_path / "out")
     assert "\n" not in str(caught.value)

@@ -37,8 +37,9 @@ from playpen.instance_sets import parse_instances
 from playpen.rewards import Rewards, ScoreReward
 from playpen.runner import create_run, make_cast, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, LearnerTable, train
-from playpen_trainers import kto as kto_module
-from playpen_trainers.kto import DialogueKTOTrainer, UnpairedCollator, mismatched
+from playpen_trainers.kto import DialogueKTOTrainer, mismatched
+from playpen_trainers.preferences import trainer as preference_trainer
+from playpen_trainers.preferences.collators import UnpairedCollator
 from playpen_trainers.preferences.returns import role_returns
 from playpen_trainers.preferences.rows import UnpairedRow
 from playpen_trainers.preferences.unpaired_rows import unpaired_rows
@@ -98,7 +99,7 @@ def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
         output.mkdir()
         lines = [msgspec.json.encode(line) for line in ({}, *rows)]
         (output / "rows.jsonl").write_bytes(b"\n".join(lines))
-        monkeypatch.setattr(kto_module, "fit", caught)
+        monkeypatch.setattr(preference_trainer, "fit", caught)
         train("kto", config(base, games=GamesTable(), trainer=options), output)
         return made[-1]
 
@@ -252,12 +253,12 @@ def test_trl_reads_the_batch_that_we_make():
     ours = UnpairedCollator(PAD, 64)(
         [
             {
-                "prompt": [5, 6], "completion": [7, 8], "mask": [1, 1], "other_completion": [9],
-                "other_mask": [1], "label": True,
+                "prompt": [5, 6], "completion": [7, 8], "completion_mask": [1, 1],
+                "mismatched": [9], "mismatched_mask": [1], "label": True,
             },
             {
-                "prompt": [5], "completion": [9], "mask": [1], "other_completion": [7, 8],
-                "other_mask": [1, 1], "label": False,
+                "prompt": [5], "completion": [9], "completion_mask": [1], "mismatched": [7, 8],
+                "mismatched_mask": [1, 1], "label": False,
             },
         ]
     )  # fmt: skip
@@ -323,7 +324,7 @@ def test_rows_are_mismatched_as_trl_does_it(base: Path, tmp_path: Path):
         for row in theirs.train_dataset
     ]  # fmt: skip
     found = mismatched(rows, 3)
-    assert [row["other_completion"] for row in found] == [
+    assert [row["mismatched"] for row in found] == [
         row["KL_completion_ids"] for row in theirs.train_dataset
     ]
 
@@ -486,7 +487,7 @@ def test_wrong_configurations_are_refused_before_anything_is_loaded(
     base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, changes, trainer, line: str
 ):
     register_talk(monkeypatch)
-    monkeypatch.setattr(kto_module, "seated_learner", lambda *_: pytest.fail("loaded"))
+    monkeypatch.setattr(preference_trainer, "seated_learner", lambda *_: pytest.fail("loaded"))
     with pytest.raises(ConfigError, match=line) as caught:
         train("kto", config(base, trainer=trainer, **changes), tmp_path / "out")
     assert "\n" not in str(caught.value)

@@ -495,7 +495,7 @@ def test_mismatched_completions_stay_in_their_batch():
     rows = [unpaired(True, number) for number in range(7)]
     found = mismatched(rows, 3)
     assert [row["completion"] for row in found] == [[100 + n] for n in range(7)]
-    others = [row["other_completion"][0] - 100 for row in found]
+    others = [row["mismatched"][0] - 100 for row in found]
     assert others == [2, 0, 1, 5, 3, 4, 5]  # the last batch is one row: it takes the one before
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 from collections.abc import Iterator
 from typing import NamedTuple, TypeVar
 
@@ -10,6 +11,7 @@ import msgspec
 
 from playpen.conversation import Row, derive_seed
 from playpen.episode import Episode
+from playpen.training import ConfigError
 
 
 class PreferenceRow(msgspec.Struct, frozen=True, kw_only=True):
@@ -44,6 +46,11 @@ class PreferenceRow(msgspec.Struct, frozen=True, kw_only=True):
     difference: float
     error: float | None
 
+    def trained_tokens(self, limit: int) -> tuple[int, int]:
+        """How many tokens of each side are trained, if a row has at most `limit` tokens."""
+        room = max(0, limit - len(self.prompt))
+        return sum(self.chosen_mask[:room]), sum(self.rejected_mask[:room])
+
 
 class UnpairedRow(msgspec.Struct, frozen=True, kw_only=True):
     """One conversation that is wanted or not.
@@ -66,6 +73,10 @@ class UnpairedRow(msgspec.Struct, frozen=True, kw_only=True):
     role: str
     episode: str
     value: float
+
+    def trained_tokens(self, limit: int) -> tuple[int]:
+        """How many tokens are trained, if a row has at most `limit` tokens."""
+        return (sum(self.mask[: max(0, limit - len(self.prompt))]),)
 
 
 RowT = TypeVar("RowT", PreferenceRow, UnpairedRow)
@@ -151,3 +162,24 @@ def at_most(rows: list[RowT], count: int | None, seed: int) -> list[RowT]:
         return rows
     chosen = random.Random(derive_seed(seed, "rows")).sample(range(len(rows)), count)
     return [rows[number] for number in sorted(chosen)]
+
+
+def fitting(rows: list[RowT], limit: int) -> list[RowT]:
+    """The rows each side of which has something to train within `limit` tokens.
+
+    Raises:
+        ConfigError: there are none.
+    """
+    within = [row for row in rows if all(row.trained_tokens(limit))]
+    if not within:
+        raise ConfigError(
+            f"none of the {len(rows)} rows has anything to train within {limit} tokens; "
+            "raise trainer.max_length"
+        )
+    if len(within) < len(rows):
+        warnings.warn(
+            f"{len(rows) - len(within)} of {len(rows)} rows have nothing to train within {limit} "
+            "tokens and are left out",
+            stacklevel=2,
+        )
+    return within
