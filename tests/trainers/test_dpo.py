@@ -51,7 +51,7 @@ from playpen_trainers.preferences import trainer as preference_trainer
 from playpen_trainers.preferences.collators import PairCollator
 from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
 from playpen_trainers.preferences.returns import role_returns
-from playpen_trainers.preferences.rows import PreferenceRow
+from playpen_trainers.preferences.rows import TokenPair
 from playpen_trainers.seats import Seating
 
 # The third plan, fixed before it was run on new seeds; docs/results.md has the runs of all three.
@@ -80,7 +80,7 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return tiny_base(tmp_path_factory.mktemp("models") / "base")
 
 
-def pairs() -> list[PreferenceRow]:
+def pairs() -> list[TokenPair]:
     """Pairs of one to three turns, with empty replies and side questions."""
     episodes = scripted(
         "alpha beta, hidden, gamma, delta",
@@ -106,7 +106,7 @@ def build(base: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Built:
         made.append(trainer)
         return Path(run.output)
 
-    def make(rows: list[PreferenceRow], **options: Any) -> DialogueDPOTrainer:
+    def make(rows: list[TokenPair], **options: Any) -> DialogueDPOTrainer:
         output = tmp_path / str(len(made))
         output.mkdir()
         lines = [msgspec.json.encode(line) for line in ({}, *rows)]
@@ -123,7 +123,7 @@ def batch_of(trainer: DialogueDPOTrainer) -> dict[str, torch.Tensor]:
     return found
 
 
-def expected_of(rows: list[PreferenceRow]) -> list[list[bool]]:
+def expected_of(rows: list[TokenPair]) -> list[list[bool]]:
     chosen = [own_tokens(CHAT, row.prompt, row.chosen) for row in rows]
     return chosen + [own_tokens(CHAT, row.prompt, row.rejected) for row in rows]
 
@@ -166,7 +166,7 @@ def test_every_loss_trains_the_same_tokens(build: Built, loss: str):
 
 def test_pairs_of_single_replies(build: Built):
     rows = [
-        PreferenceRow(
+        TokenPair(
             prompt=row.prompt, chosen=row.chosen[:2], chosen_mask=row.chosen_mask[:2],
             rejected=row.rejected[:1], rejected_mask=row.rejected_mask[:1], game="talk",
             instance="", role="a", better="", worse="", turn=0, difference=1.0, error=0.1,
@@ -225,7 +225,7 @@ def test_the_adapters_dropout_is_used(build: Built, dropout: float):
 # --- contract with TRL ---------------------------------------------------------------------------
 
 
-def by_hand(trainer: DialogueDPOTrainer, reference: Any, rows: list[PreferenceRow]) -> float:
+def by_hand(trainer: DialogueDPOTrainer, reference: Any, rows: list[TokenPair]) -> float:
     """The loss of the paper (equation 7), from the probabilities of the role's own tokens."""
     losses = []
     for row in rows:
@@ -344,7 +344,7 @@ def test_from_play_to_a_player(
     assert (first["episodes_played"] > 64) is (kind == "turn")
     assert [line["step"] for line in others] == [1, 2]
     for line in lines[1:]:
-        row = msgspec.json.decode(line, type=PreferenceRow)
+        row = msgspec.json.decode(line, type=TokenPair)
         assert row.game == "talk" and row.role in ("a", "b") and row.difference > 0
         assert (row.turn is None, row.error is None) == ((kind == "dialogue"),) * 2
         assert any(own_tokens(CHAT, row.prompt, row.chosen))
@@ -465,7 +465,7 @@ def test_recorded_runs_are_compared(base: Path, tmp_path: Path, monkeypatch: pyt
     first = logged(tmp_path / "out")[0]
     assert (first["episodes"], first["success"], first["episodes_played"]) == (12, 0.5, 0)
     lines = (tmp_path / "out" / "pairs.jsonl").read_bytes().splitlines()[1:]
-    rows = [msgspec.json.decode(line, type=PreferenceRow) for line in lines]
+    rows = [msgspec.json.decode(line, type=TokenPair) for line in lines]
     assert len(rows) == 6 * 3  # a, the question aside, and b
     for row in rows:
         said = CHAT.tokenizer.decode(
@@ -547,7 +547,7 @@ def test_a_teacher_holds_the_other_role(
     )
     train("dpo", wanted, tmp_path)
     lines = (tmp_path / "pairs.jsonl").read_bytes().splitlines()[1:]
-    assert {msgspec.json.decode(line, type=PreferenceRow).role for line in lines} == {"a"}
+    assert {msgspec.json.decode(line, type=TokenPair).role for line in lines} == {"a"}
 
 
 def test_nothing_to_compare_is_said_in_a_line(

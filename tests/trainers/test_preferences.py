@@ -35,7 +35,7 @@ from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
 from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
 from playpen_trainers.preferences.returns import RoleReturn, comparable_groups, role_returns
 from playpen_trainers.preferences.rollouts import PreferenceRollouts
-from playpen_trainers.preferences.rows import UnpairedRow, at_most, sides
+from playpen_trainers.preferences.rows import UnpairedRow, at_most, token_sides
 from playpen_trainers.preferences.saved_rows import saved_rows
 from playpen_trainers.preferences.turn_pairs import Forking, standard_error, turn_pairs
 from playpen_trainers.preferences.unpaired_rows import unpaired_rows
@@ -165,7 +165,7 @@ def row(ids: str, *spans: tuple[int, int]) -> Row:
     ],
 )
 def test_sides(better: Row, worse: Row, prompt: str, chosen: str, rejected: str):
-    found = sides(better, worse)
+    found = token_sides(better, worse)
     assert found is not None
     assert "".join(map(chr, found.prompt)) == prompt
     assert "".join(map(chr, found.chosen)) == chosen
@@ -184,8 +184,8 @@ def test_sides(better: Row, worse: Row, prompt: str, chosen: str, rejected: str)
     ids=["the same", "nothing after the common reply", "all masked"],
 )
 def test_sides_without_anything_of_their_own(better: Row, worse: Row):
-    assert sides(better, worse) is None
-    assert sides(worse, better) is None
+    assert token_sides(better, worse) is None
+    assert token_sides(worse, better) is None
 
 
 def test_sampled_ids_stand_as_they_are():

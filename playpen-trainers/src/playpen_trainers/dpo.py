@@ -18,7 +18,7 @@ from playpen_trainers.preferences.collators import PairCollator
 from playpen_trainers.preferences.dialogue_pairs import Match, dialogue_pairs
 from playpen_trainers.preferences.returns import role_returns
 from playpen_trainers.preferences.rollouts import PreferenceRollouts
-from playpen_trainers.preferences.rows import PreferenceRow, at_most
+from playpen_trainers.preferences.rows import TokenPair, at_most
 from playpen_trainers.preferences.saved_rows import Numbers
 from playpen_trainers.preferences.trainer import (
     Collected,
@@ -80,7 +80,7 @@ class DialogueDPOTrainer(TokenisedRows, DPOTrainer):
     """TRL's trainer for rows that are tokenised already."""
 
 
-class DPO(PreferenceTrainer[PreferenceRow]):
+class DPO(PreferenceTrainer[TokenPair]):
     """Make the better of two dialogues, or of two replies, more likely than the worse one."""
 
     Options = DPOOptions
@@ -89,7 +89,7 @@ class DPO(PreferenceTrainer[PreferenceRow]):
     trl_trainer = DialogueDPOTrainer
     trl_config = DPOConfig
     collator = PairCollator
-    row_type = PreferenceRow
+    row_type = TokenPair
     row_file = "pairs.jsonl"
 
     def check(self, run: TrainingRun) -> None:
@@ -125,7 +125,7 @@ class DPO(PreferenceTrainer[PreferenceRow]):
 
     def make_rows(
         self, run: TrainingRun, chat: ChatFormat, collected: Collected, rollouts: PreferenceRollouts
-    ) -> tuple[Numbers, list[PreferenceRow]]:
+    ) -> tuple[Numbers, list[TokenPair]]:
         """Pair dialogues or replies.
 
         Raises:
@@ -156,7 +156,7 @@ class DPO(PreferenceTrainer[PreferenceRow]):
             )
         return {"pairs": len(rows)}, at_most(rows, options.max_pairs, options.seed)
 
-    def columns(self, rows: Sequence[PreferenceRow]) -> list[dict[str, Any]]:
+    def columns(self, rows: Sequence[TokenPair]) -> list[dict[str, Any]]:
         """The tokens and masks of both sides."""
         names = ("prompt", "chosen", "chosen_mask", "rejected", "rejected_mask")
         return [{name: getattr(row, name) for name in names} for row in rows]

@@ -17,7 +17,7 @@ import msgspec
 
 from playpen.escape import escape
 from playpen.export.conversations import Gathered, Selection, counted
-from playpen.export.records import KINDS, ChatMessage, Format, Made, PairRow, Row
+from playpen.export.records import KINDS, ChatMessage, Format, Made, MessagePairRow, Row
 from playpen.plugins import CORE
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -176,7 +176,7 @@ def _counts(rows: Sequence[Row]) -> str:
     """Rows per game, role and outcome; of a pair, that of the chosen one and the rejected one."""
 
     def outcome(row: Row) -> str:
-        if isinstance(row, PairRow):
+        if isinstance(row, MessagePairRow):
             return f"{row.chosen_outcome} over {row.rejected_outcome}"
         return row.outcome
 

@@ -64,8 +64,8 @@ class LabelledRow(Origin, frozen=True, kw_only=True):
     label: bool
 
 
-class PairRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Two ways of going on from the same messages, for `DPOTrainer`.
+class MessagePairRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Two ways of going on from the same messages, for `DPOTrainer`; both begin with a reply.
 
     Attributes:
         prompt: what both have in common; it ends with a question to the role.
@@ -109,11 +109,11 @@ class PairRow(msgspec.Struct, frozen=True, kw_only=True):
     rejected_reward: float
 
 
-Row: TypeAlias = ReplyRow | TalkRow | LabelledRow | PairRow
+Row: TypeAlias = ReplyRow | TalkRow | LabelledRow | MessagePairRow
 
 KINDS: dict[Format, type[Row]] = {
     "sft": ReplyRow,
-    "dpo": PairRow,
+    "dpo": MessagePairRow,
     "kto": LabelledRow,
     "messages": TalkRow,
     "parquet": TalkRow,
@@ -158,7 +158,7 @@ def make_rows(form: Format, talks: Iterable[Talk], *, threshold: float = 0.0) ->
     if form == "kto":
         made = Made([_labelled_row(talk, threshold) for talk in judged])
     else:
-        made = _pairs(judged)
+        made = _message_pairs(judged)
     made.blameless = len(talks) - len(judged)
     return made
 
@@ -188,11 +188,12 @@ def _labelled_row(talk: Talk, threshold: float) -> LabelledRow:
     )
 
 
-def _pairs(talks: Sequence[Talk]) -> Made:
-    """In each situation, the two conversations that differ most in reward.
+def _message_pairs(talks: Sequence[Talk]) -> Made:
+    """In each group, the two conversations that differ most in reward.
 
-    They must part where the role itself speaks: after other questions, another reply is no better
-    or worse.
+    Their first message that differs must be a reply of the role itself: after other questions,
+    another reply is no better or worse.  (A trainer that has a mask can also pair conversations
+    that part where somebody else speaks.)
     """
     chancy = {(talk.origin.game, talk.origin.instance) for talk in talks if talk.chance}
     situations: dict[tuple[Any, ...], list[Talk]] = {}
@@ -203,7 +204,7 @@ def _pairs(talks: Sequence[Talk]) -> Made:
         seed = origin.seed if puzzle in chancy else None
         key = (*puzzle, origin.rules, origin.role, origin.turn, seed)
         situations.setdefault(key, []).append(talk)
-    made: list[PairRow] = []
+    made: list[MessagePairRow] = []
     unpaired = 0
     for group in situations.values():
         ranked = sorted(group, key=lambda talk: -talk.origin.reward)
@@ -213,16 +214,16 @@ def _pairs(talks: Sequence[Talk]) -> Made:
             if better.origin.reward > worse.origin.reward
         ]
         pairs.sort(key=lambda pair: pair[1].origin.reward - pair[0].origin.reward)
-        parted = ((pair, _parting(*pair)) for pair in pairs)
+        parted = ((pair, _first_different_reply(*pair)) for pair in pairs)
         best = next(((pair, place) for pair, place in parted if place is not None), None)
         if best is not None:
-            made.append(_pair_row(*best[0], best[1]))
+            made.append(_message_pair(*best[0], best[1]))
         elif len(group) > 1:
             unpaired += 1
     return Made(made, unpaired=unpaired)
 
 
-def _parting(better: Talk, worse: Talk) -> int | None:
+def _first_different_reply(better: Talk, worse: Talk) -> int | None:
     """The place of the first message that differs, if both players speak there."""
     for place, (ours, theirs) in enumerate(zip(better.messages, worse.messages, strict=False)):
         if ours.content != theirs.content:
@@ -230,14 +231,14 @@ def _parting(better: Talk, worse: Talk) -> int | None:
     return None
 
 
-def _pair_row(better: Talk, worse: Talk, place: int) -> PairRow:
+def _message_pair(better: Talk, worse: Talk, place: int) -> MessagePairRow:
     shared = _origin(better)
     each = {
         f"{side}_{name}": getattr(talk.origin, name)
         for side, talk in (("chosen", better), ("rejected", worse))
         for name in _OF_EACH
     }
-    return PairRow(
+    return MessagePairRow(
         **{name: shared[name] for name in _OF_BOTH},
         **each,
         prompt=_chat(better.messages[:place]),

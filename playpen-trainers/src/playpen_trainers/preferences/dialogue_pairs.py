@@ -10,7 +10,7 @@ from playpen.chat_format import ChatFormat
 from playpen.conversation import Row
 from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.preferences.returns import RoleReturn, comparable_groups
-from playpen_trainers.preferences.rows import PreferenceRow, pair
+from playpen_trainers.preferences.rows import TokenPair, token_pair
 
 Match: TypeAlias = Literal["extremes", "all"]
 
@@ -21,7 +21,7 @@ def dialogue_pairs(
     *,
     match: Match = "extremes",
     margin: float = 0.0,
-) -> list[PreferenceRow]:
+) -> list[TokenPair]:
     """Pairs of whole dialogues in the same group.
 
     Where a role has several rows (side questions, templates that rewrite history), those that
@@ -33,7 +33,7 @@ def dialogue_pairs(
         match: the best of a group against the worst (``extremes``), or ``all`` pairs.
         margin: the difference in return has to exceed it.
     """
-    pairs: list[PreferenceRow] = []
+    pairs: list[TokenPair] = []
     for group in comparable_groups(returns):
         ranked = sorted(group, key=lambda one: -one.value)
         matched: Iterable[tuple[RoleReturn, RoleReturn]] = itertools.combinations(ranked, 2)
@@ -45,7 +45,7 @@ def dialogue_pairs(
                 ours = _by_first_reply(learner_rows(chat, better.episode, better.role))
                 theirs = _by_first_reply(learner_rows(chat, worse.episode, worse.role))
                 for first in sorted(ours.keys() & theirs.keys()):
-                    pairs += pair(
+                    pairs += token_pair(
                         (ours[first], theirs[first]),
                         (better.episode, worse.episode),
                         better.role,

@@ -14,11 +14,13 @@ from playpen.episode import Episode
 from playpen.training import ConfigError
 
 
-class PreferenceRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Two ways of going on from the same prompt, one better than the other.
+class TokenPair(msgspec.Struct, frozen=True, kw_only=True):
+    """Two ways of going on from the same tokens, one better than the other.
 
-    The prompt ends where the first reply begins that differs.  What follows holds other roles'
-    words, too, so each side has a mask of its own.
+    The prompt is what the token rows have in common, whoever speaks where they part, but a reply
+    that differs belongs to the sides as a whole.  (`playpen.export` pairs messages, and only
+    conversations that part at a reply of the role.)  What follows holds other roles' words, too,
+    so each side has a mask of its own.
 
     Attributes:
         prompt: ids that both sides share; nothing of it is trained.
@@ -79,11 +81,11 @@ class UnpairedRow(msgspec.Struct, frozen=True, kw_only=True):
         return (sum(self.mask[: max(0, limit - len(self.prompt))]),)
 
 
-RowT = TypeVar("RowT", PreferenceRow, UnpairedRow)
+RowT = TypeVar("RowT", TokenPair, UnpairedRow)
 
 
 class Sides(NamedTuple):
-    """What `PreferenceRow` holds of two rows."""
+    """What `TokenPair` holds of two rows."""
 
     prompt: list[int]
     chosen: list[int]
@@ -92,7 +94,7 @@ class Sides(NamedTuple):
     rejected_mask: list[int]
 
 
-def sides(better: Row, worse: Row) -> Sides | None:
+def token_sides(better: Row, worse: Row) -> Sides | None:
     """The common prompt of two rows, and how each goes on to its last reply.
 
     Replies that both begin with are part of the prompt: they tell nothing.  A reply that differs
@@ -120,7 +122,7 @@ def sides(better: Row, worse: Row) -> Sides | None:
     return Sides(*parts)
 
 
-def pair(
+def token_pair(
     rows: tuple[Row, Row],
     episodes: tuple[Episode, Episode],
     role: str,
@@ -129,7 +131,7 @@ def pair(
     difference: float,
     turn: int | None = None,
     error: float | None = None,
-) -> Iterator[PreferenceRow]:
+) -> Iterator[TokenPair]:
     """The pair that two token rows make; none if one of them says nothing of its own.
 
     Args:
@@ -141,9 +143,9 @@ def pair(
         turn: number of the reply that the sides differ in; `None` if they are whole dialogues.
         error: standard error of the difference, where it was estimated.
     """
-    both = sides(*rows)
+    both = token_sides(*rows)
     if both is not None:
-        yield PreferenceRow(
+        yield TokenPair(
             **both._asdict(),
             game=episodes[0].game,
             instance=episodes[0].instance,

@@ -15,7 +15,7 @@ from playpen.rewards import Rewards, partner_broke_it
 from playpen.rollout import Job
 from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.preferences.rollouts import PreferenceRollouts
-from playpen_trainers.preferences.rows import PreferenceRow, pair
+from playpen_trainers.preferences.rows import TokenPair, token_pair
 
 Turns: TypeAlias = Literal["one", "all"]
 
@@ -75,7 +75,7 @@ def turn_pairs(
     rollouts: PreferenceRollouts,
     rewards: Rewards,
     how: Forking,
-) -> list[PreferenceRow]:
+) -> list[TokenPair]:
     """Pairs of replies in the same place of the same dialogue.
 
     At each chosen turn the episode is forked and new replies are sampled: the candidates.  The
@@ -173,7 +173,7 @@ def _later(branch: _Branch, episode: Episode, rewards: Rewards, how: Forking) ->
     return [rewards.returns(episode, branch.role)[branch.own]]
 
 
-def _compared(chat: ChatFormat, branch: _Branch, how: Forking) -> Iterator[PreferenceRow]:
+def _compared(chat: ChatFormat, branch: _Branch, how: Forking) -> Iterator[TokenPair]:
     """The pair of best and worst candidate, if there is one."""
     tried = [candidate for candidate in branch.candidates.values() if candidate.returns]
     if len(tried) < 2:
@@ -190,7 +190,7 @@ def _compared(chat: ChatFormat, branch: _Branch, how: Forking) -> Iterator[Prefe
         return
     episodes = (best.job.episode, worst.job.episode)
     rows = [_reply_row(chat, episode, branch) for episode in episodes]
-    yield from pair(
+    yield from token_pair(
         (rows[0], rows[1]),
         episodes,
         branch.role,
