@@ -116,14 +116,14 @@ def dataset_card(recipe: Recipe, gathered: Gathered, made: Made, *, data: str) -
 
 def columns(kind: type[Row]) -> dict[str, Any]:
     """The type of each column of a kind of rows, `None` left out of what may be missing."""
-    found: dict[str, Any] = {}
+    types_of: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for name in kind.__struct_fields__:
         hint = hints[name]
         if isinstance(hint, types.UnionType):
             [hint] = [part for part in hint.__args__ if part is not type(None)]
-        found[name] = hint
-    return found
+        types_of[name] = hint
+    return types_of
 
 
 _YAML: dict[Any, list[str]] = {
