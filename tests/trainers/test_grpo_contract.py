@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 from tests.trainers.online_kit import bare_trainer, raw_trl, tiny_base, trl_batch
+from tests.trainers.recorder import laid_out
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from playpen_trainers.grpo import GRPOOptions
@@ -63,7 +64,7 @@ def both(
     expected = trl_batch(raw)
     options = GRPOOptions(per_device_train_batch_size=4, num_generations=2, **ours)
     own = bare_trainer(base, folder / "own", options)
-    return raw, expected, own, own._lay_out(rows_with(expected["advantages"].tolist()))
+    return raw, expected, own, laid_out(own, rows_with(expected["advantages"].tolist()))
 
 
 def test_the_version_is_the_one_that_was_looked_into() -> None:

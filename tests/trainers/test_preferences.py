@@ -18,6 +18,7 @@ from tests.trainers.preference_kit import (
     episodes_of,
     instances,
     jobs_of,
+    recording,
     register_talk,
     scripted,
     spoken,
@@ -28,7 +29,6 @@ from playpen.conversation import Reply, Row, TokenTrace
 from playpen.episode import Episode, Said
 from playpen.player import Player, PlayerError
 from playpen.rewards import OutcomeReward, Rewards, ScoreReward
-from playpen.runner import create_run, make_cast, play_run
 from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun, make_trainer
 from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
@@ -546,27 +546,11 @@ def test_episodes_that_failed_are_left_out_with_a_warning():
         table.finish(jobs_of(Voice(dead), instances(), 3))
 
 
-def recording(path: Path, split: str) -> Path:
-    from playpen.instance_sets import parse_instances
-
-    found = parse_instances(Talk().generate(split, n=4), Talk(), split=split)
-    run = create_run(path, {"talk": found}, make_cast([(None, "program:" + SPEAKER)]))
-    play_run(run)
-    return path
-
-
-SPEAKER = "tests.trainers.test_preferences:speak"
-
-
-def speak(conversation) -> str:
-    return ("alpha", "beta", "boom")[conversation.seed % 3]
-
-
 def test_recorded_episodes_are_read_whatever_their_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     register_talk(monkeypatch)
-    runs = DataTable(runs=[str(recording(tmp_path / "run", "train"))], min_score=99.0)
+    runs = DataTable(runs=[recording(tmp_path / "run", "mixed", count=4)], min_score=99.0)
     wanted = config(tmp_path, data=runs)
     found = make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
     assert len(found) == 4
@@ -576,7 +560,7 @@ def test_recorded_episodes_are_read_whatever_their_outcome(
 
 def test_recordings_of_the_test_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     register_talk(monkeypatch)
-    runs = DataTable(runs=[str(recording(tmp_path / "run", "test"))])
+    runs = DataTable(runs=[recording(tmp_path / "run", "mixed", split="test", count=4)])
     wanted = config(tmp_path, data=runs)
     with pytest.raises(ConfigError, match="of the test split"):
         make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
