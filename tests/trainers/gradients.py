@@ -47,8 +47,8 @@ def check_gradient(
     trainer: Any, batch: dict[str, torch.Tensor], expected: Sequence[Sequence[bool]]
 ) -> None:
     """Assert that exactly the expected tokens are trained; what is beyond a row must not be."""
-    found = trained_tokens(trainer, batch)
-    size = found.size(1)
+    trained = trained_tokens(trainer, batch)
+    size = trained.size(1)
     wanted = torch.tensor([[*row, *[False] * (size - len(row))] for row in expected])
-    wrong = (found != wanted).nonzero().tolist()
+    wrong = (trained != wanted).nonzero().tolist()
     assert not wrong, f"(row, token) wrongly trained, or wrongly not trained: {wrong}"

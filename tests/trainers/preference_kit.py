@@ -165,8 +165,8 @@ def mixed(conversation: Conversation) -> str:
 def recording(folder: Path, program: str, *, split: str = "train", count: int = 6) -> str:
     """A run in which a program of this module plays both roles on each of some instances."""
     game = Talk()
-    found = parse_instances(game.generate(split, n=count), game, split=split)
-    play_run(create_run(folder, {"talk": found}, make_cast([(None, f"{HERE}:{program}")])))
+    instances = parse_instances(game.generate(split, n=count), game, split=split)
+    play_run(create_run(folder, {"talk": instances}, make_cast([(None, f"{HERE}:{program}")])))
     return str(folder)
 
 
@@ -186,23 +186,25 @@ class Seats:
 
 
 def jobs_of(
-    player: Player, found: Sequence[Instance], samples: int = 1, *, seed: int = 0
+    player: Player, instances: Sequence[Instance], samples: int = 1, *, seed: int = 0
 ) -> list[Job]:
     by_role, names = {"a": player, "b": player}, {"a": "learner", "b": "learner"}
-    return list(make_jobs(Talk(), found, by_role, names, episodes=samples * len(found), seed=seed))
+    return list(
+        make_jobs(Talk(), instances, by_role, names, episodes=samples * len(instances), seed=seed)
+    )
 
 
 def episodes_of(
-    player: Player, found: Sequence[Instance], samples: int = 1, *, seed: int = 0
+    player: Player, instances: Sequence[Instance], samples: int = 1, *, seed: int = 0
 ) -> list[Episode]:
-    planned = jobs_of(player, found, samples, seed=seed)
+    planned = jobs_of(player, instances, samples, seed=seed)
     Seats().run(planned)
     return [job.episode for job in planned]
 
 
 def scripted(*lines: str, chat: ChatFormat | None = None) -> list[Episode]:
     """Episodes of one instance; each line holds the replies, separated by commas."""
-    found: list[Episode] = []
+    episodes: list[Episode] = []
     for number, line in enumerate(lines):
         replies = iter(text.strip() for text in line.split(","))
 
@@ -213,8 +215,8 @@ def scripted(*lines: str, chat: ChatFormat | None = None) -> list[Episode]:
         *_, job = jobs_of(Voice(say, chat), instances(), number + 1)
         Seats().run([job])
         assert job.episode.failure is None, job.episode.failure
-        found.append(job.episode)
-    return found
+        episodes.append(job.episode)
+    return episodes
 
 
 # --- a model -------------------------------------------------------------------------------------
@@ -254,16 +256,16 @@ LINES = (
 
 def token_pairs() -> list[TokenPair]:
     """Pairs of all that `LINES` allow."""
-    found = dialogue_pairs(CHAT, _returns(aborted=-1.0), match="all")
-    assert len({len(row.chosen) for row in found}) > 3
-    return found
+    rows = dialogue_pairs(CHAT, _returns(aborted=-1.0), match="all")
+    assert len({len(row.chosen) for row in rows}) > 3
+    return rows
 
 
 def labelled_rows() -> list[UnpairedRow]:
     """Rows of `LINES`, wanted and not."""
-    found = unpaired_rows(CHAT, _returns())
-    assert len({len(row.completion) for row in found}) > 3
-    return found
+    rows = unpaired_rows(CHAT, _returns())
+    assert len({len(row.completion) for row in rows}) > 3
+    return rows
 
 
 def _returns(**options: Any) -> list[RoleReturn]:
@@ -352,13 +354,13 @@ def weights(folder: Path) -> dict[str, torch.Tensor]:
 
 def spoken(chat: ChatFormat, ids: Sequence[int], after: int = 0) -> list[bool]:
     """Which tokens the role says itself, from place `after` on, read off the text."""
-    found: list[bool] = []
+    said: list[bool] = []
     speaking = False
     for number, token in enumerate(chat.tokenizer.convert_ids_to_tokens(list(ids))):
-        found.append(speaking and number >= after)
+        said.append(speaking and number >= after)
         if token in ("<assistant>", "<end>"):
             speaking = token == "<assistant>"
-    return found
+    return said
 
 
 def own_tokens(chat: ChatFormat, prompt: Sequence[int], rest: Sequence[int]) -> list[bool]:

@@ -1,4 +1,4 @@
-"""What a training plays and learns from, recorded; and trainers at the brink of training.
+"""What a training plays and learns from, recorded; and trainers stopped before their first step.
 
 Here alone do tests reach into how a batch is laid out.
 """

@@ -140,16 +140,16 @@ def test_the_divergence_is_that_of_the_roles_own_words(base: Path, tmp_path: Pat
     stir(trainer.model)
     trainer.model.eval()
     batch = batch_of(trainer)
-    found = trainer._compute_kl_logps(trainer.model, batch)
+    logps = trainer._compute_kl_logps(trainer.model, batch)
     for number, row in enumerate(rows):
         other = rows[number - 1]
         own = [False] * len(row.prompt) + own_tokens(CHAT, other.prompt, other.completion)[
             len(other.prompt) :
         ]
         expected = log_probability(trainer.model, row.prompt + other.completion, own)
-        assert found[number].item() == pytest.approx(expected, abs=1e-4)
+        assert logps[number].item() == pytest.approx(expected, abs=1e-4)
     full = {**batch, "KL_completion_mask": batch["KL_attention_mask"]}
-    assert not torch.allclose(trainer._compute_kl_logps(trainer.model, full), found)
+    assert not torch.allclose(trainer._compute_kl_logps(trainer.model, full), logps)
 
 
 def test_trl_reads_the_batch_that_we_make():
@@ -230,8 +230,8 @@ def test_rows_are_mismatched_as_trl_does_it(base: Path, tmp_path: Path):
         )
         for row in theirs.train_dataset
     ]  # fmt: skip
-    found = mismatched(rows, 3)
-    assert [row["mismatched"] for row in found] == [
+    columns = mismatched(rows, 3)
+    assert [row["mismatched"] for row in columns] == [
         row["KL_completion_ids"] for row in theirs.train_dataset
     ]
 

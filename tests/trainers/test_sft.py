@@ -312,16 +312,16 @@ def test_just_the_roles_own_tokens_get_a_gradient(tmp_path: Path, rank: int, pac
     rows = talk_rows(chat)
     trainer = trainer_over(rows, tmp_path, lora_r=rank, packing=packing, max_length=48)
     batch = batch_of(trainer)
-    found = trained_tokens(trainer, batch)
+    own = trained_tokens(trainer, batch)
     pieces: list[tuple[list[int], torch.Tensor]] = []
     if packing:
-        [ids], [places], [trained] = batch["input_ids"], batch["position_ids"], found
+        [ids], [places], [trained] = batch["input_ids"], batch["position_ids"], own
         starts = [*(places == 0).nonzero().flatten().tolist(), len(ids)]
         for start, end in itertools.pairwise(starts):
             pieces.append((ids[start:end].tolist(), trained[start:end]))
     else:
         for ids, mask, trained in zip(
-            batch["input_ids"], batch["attention_mask"], found, strict=True
+            batch["input_ids"], batch["attention_mask"], own, strict=True
         ):
             assert not (trained & (mask == 0)).any()
             pieces.append((ids[: mask.sum()].tolist(), trained))
@@ -417,8 +417,8 @@ def test_trl_heeds_a_completion_mask_only_if_told_so(
     """Contract with TRL: why our rows carry labels, not masks."""
     columns = {"input_ids": [IDS], "completion_mask": [[0, 0, 1, 1, 0, 0]]}
     trainer = raw_trl(columns, tmp_path, completion_only_loss=option)
-    [found] = trained_tokens(trainer, batch_of(trainer))
-    assert found.nonzero().flatten().tolist() == trained
+    [own] = trained_tokens(trainer, batch_of(trainer))
+    assert own.nonzero().flatten().tolist() == trained
 
 
 def test_trl_cuts_rows_at_its_own_default_length(tmp_path: Path):
