@@ -61,7 +61,7 @@ def export_dataset(runs: Sequence[Run], path: Path, recipe: Recipe) -> Exported:
     if recipe.form == "parquet":
         _require_pyarrow()  # before the work, not after it
     gathered = gather(runs, recipe.selection, _rewards(recipe.reward))
-    made = make_rows(recipe.form, gathered.talks, threshold=recipe.threshold)
+    made = make_rows(recipe.form, gathered.conversations, threshold=recipe.threshold)
     if not made.rows:
         raise ExportError(_nothing(recipe, gathered, made))
     data = "train.parquet" if recipe.form == "parquet" else "train.jsonl"
@@ -92,8 +92,8 @@ def _rewards(name: str) -> Rewards:
 def _nothing(recipe: Recipe, gathered: Gathered, made: Made) -> str:
     if recipe.form == "dpo":
         return (
-            f"nothing to export: no two of the {len(gathered.talks)} conversations make a pair.  A "
-            "pair is the same role of the same instance, told the same until it replied "
+            f"nothing to export: no two of the {len(gathered.conversations)} conversations make a "
+            "pair.  A pair is the same role of the same instance, told the same until it replied "
             "differently, with different rewards: play instances repeatedly, or name several runs"
         )
     return (
