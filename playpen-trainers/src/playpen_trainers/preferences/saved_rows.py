@@ -9,6 +9,7 @@ from typing import TypeAlias
 import msgspec
 import transformers
 
+from playpen.files import write_atomically
 from playpen_trainers.preferences.rows import RowT
 
 Numbers: TypeAlias = dict[str, float]
@@ -37,7 +38,5 @@ def saved_rows(
 
 
 def _write(path: Path, numbers: Numbers, rows: Sequence[msgspec.Struct]) -> None:
-    unfinished = path.with_suffix(".tmp")
     lines = [msgspec.json.encode(numbers), *(msgspec.json.encode(row) for row in rows)]
-    unfinished.write_bytes(b"\n".join(lines) + b"\n")
-    unfinished.replace(path)
+    write_atomically(path, b"\n".join(lines) + b"\n")
