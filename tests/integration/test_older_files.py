@@ -206,7 +206,7 @@ def resumed(tmp_path_factory: pytest.TempPathFactory) -> Path:
         text=True,
         cwd=folder,
         env={**os.environ, "CUDA_VISIBLE_DEVICES": "", "PLAYPEN_HOME": str(folder / "home")},
-        timeout=300,
+        timeout=600,
     )
     assert done.returncode == 0, done.stderr[-4000:]
     return folder
@@ -230,9 +230,8 @@ def distance(some: Mapping[str, np.ndarray], others: Mapping[str, np.ndarray]) -
 def test_an_interrupted_training_is_resumed(resumed: Path, name: str):
     before, after, found = BEFORE / name, AFTER / name, resumed / name
     [checkpoint] = before.glob("**/checkpoint-*")
-    step = {"rft": 8}.get(name, 3)
-    last = read(before / "metrics.jsonl")[-1]["step"]
-    assert last == step + 1  # logged, but not saved
+    step = 3  # of the checkpoint
+    assert read(before / "metrics.jsonl")[-1]["step"] == step + 1
 
     # Not done anew: else these lines would tell other times.
     lines = (before / "metrics.jsonl").read_bytes().splitlines()

@@ -22,18 +22,20 @@ def trained_tokens(trainer: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor
     states: list[torch.Tensor] = []
 
     def keep(module: Any, inputs: Any, output: Any) -> None:
-        output.last_hidden_state.retain_grad()
-        states.append(output.last_hidden_state)
+        if output.last_hidden_state.requires_grad:  # a reference may be the same model
+            output.last_hidden_state.retain_grad()
+            states.append(output.last_hidden_state)
 
     model.train()
     model.zero_grad()
     hook = causal.base_model.register_forward_hook(keep)
     try:
         loss = trainer.compute_loss(model, trainer._prepare_inputs(dict(batch)))
+        assert torch.isfinite(loss)
         loss.backward()
     finally:
         hook.remove()
-    assert torch.isfinite(loss)
+    model.zero_grad()
     [state] = states
     assert torch.isfinite(state.grad).all()
     moved = state.grad.abs().amax(dim=-1) > 0
@@ -45,8 +47,8 @@ def check_gradient(
     trainer: Any, batch: dict[str, torch.Tensor], expected: Sequence[Sequence[bool]]
 ) -> None:
     """Assert that exactly the expected tokens are trained; what is beyond a row must not be."""
-    found = trained_tokens(trainer, batch)
-    size = found.size(1)
+    trained = trained_tokens(trainer, batch)
+    size = trained.size(1)
     wanted = torch.tensor([[*row, *[False] * (size - len(row))] for row in expected])
-    wrong = (found != wanted).nonzero().tolist()
-    assert not wrong, f"(row, token) that are trained but should not be, or the reverse: {wrong}"
+    wrong = (trained != wanted).nonzero().tolist()
+    assert not wrong, f"(row, token) wrongly trained, or wrongly not trained: {wrong}"

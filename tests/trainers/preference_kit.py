@@ -1,29 +1,60 @@
-"""What the tests of preference learning share: a game, voices, a tiny model, a gradient check."""
+"""What the tests of preference learning share: a game, voices, a tiny model, rows, trainers."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
+import msgspec
 import pytest
 import torch
+import transformers
+from safetensors.torch import load_file
+from tests.trainers.gradients import check_gradient, trained_tokens
+from tests.trainers.recorder import untrained
 
-from playpen import Abort, Ask, Draw, Experiment, Game, Instance, Lose, Play, Reply, Role, Success
+from playpen import (
+    Abort,
+    Ask,
+    Draw,
+    Experiment,
+    Game,
+    Instance,
+    Lose,
+    Play,
+    Reply,
+    Role,
+    Success,
+    get_game,
+    make_player,
+)
+from playpen import play as play_episodes
+from playpen.cast import make_cast
 from playpen.chat_format import ChatFormat
 from playpen.conversation import Conversation
 from playpen.episode import Episode
 from playpen.hookspecs import GameSpec
+from playpen.instance_sets import parse_instances
 from playpen.player import Player
 from playpen.plugins import registry
+from playpen.rewards import Rewards, ScoreReward
 from playpen.rollout import Job, make_jobs, rollout
+from playpen.runner import create_run, play_run
 from playpen.training import (
     GamesTable,
     LearnerTable,
     RolloutTable,
     TrainConfig,
 )
+from playpen_trainers.dpo import DPO
+from playpen_trainers.kto import KTO
+from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
+from playpen_trainers.preferences.returns import RoleReturn, role_returns
+from playpen_trainers.preferences.rows import TokenPair, UnpairedRow
+from playpen_trainers.preferences.trainer import PreferenceTrainer
+from playpen_trainers.preferences.unpaired_rows import unpaired_rows
 from playpen_trainers.tiny import make_tiny_model, word_tokenizer
 
 NUMBERS = ("four", "five", "six")
@@ -114,6 +145,32 @@ def by_chance(*options: str) -> Callable[[Conversation], str]:
     return lambda conversation: options[conversation.seed % len(options)]
 
 
+HERE = "program:tests.trainers.preference_kit"
+
+
+def wins(conversation: Conversation) -> str:
+    """A program that wins as a."""
+    return "alpha beta"
+
+
+def loses(conversation: Conversation) -> str:
+    """A program that loses."""
+    return "delta"
+
+
+def mixed(conversation: Conversation) -> str:
+    """A program that wins, loses, and breaks the rules."""
+    return ("alpha", "delta", "boom")[conversation.seed % 3]
+
+
+def recording(folder: Path, program: str, *, split: str = "train", count: int = 6) -> str:
+    """A run in which a program of this module plays both roles on each of some instances."""
+    game = Talk()
+    instances = parse_instances(game.generate(split, n=count), game, split=split)
+    play_run(create_run(folder, {"talk": instances}, make_cast([(None, f"{HERE}:{program}")])))
+    return str(folder)
+
+
 class Seats:
     """A stand-in for `Seating`: one player for all roles; remembers what was played."""
 
@@ -130,23 +187,25 @@ class Seats:
 
 
 def jobs_of(
-    player: Player, found: Sequence[Instance], samples: int = 1, *, seed: int = 0
+    player: Player, instances: Sequence[Instance], samples: int = 1, *, seed: int = 0
 ) -> list[Job]:
     by_role, names = {"a": player, "b": player}, {"a": "learner", "b": "learner"}
-    return list(make_jobs(Talk(), found, by_role, names, episodes=samples * len(found), seed=seed))
+    return list(
+        make_jobs(Talk(), instances, by_role, names, episodes=samples * len(instances), seed=seed)
+    )
 
 
 def episodes_of(
-    player: Player, found: Sequence[Instance], samples: int = 1, *, seed: int = 0
+    player: Player, instances: Sequence[Instance], samples: int = 1, *, seed: int = 0
 ) -> list[Episode]:
-    planned = jobs_of(player, found, samples, seed=seed)
+    planned = jobs_of(player, instances, samples, seed=seed)
     Seats().run(planned)
     return [job.episode for job in planned]
 
 
 def scripted(*lines: str, chat: ChatFormat | None = None) -> list[Episode]:
     """Episodes of one instance; each line holds the replies, separated by commas."""
-    found: list[Episode] = []
+    episodes: list[Episode] = []
     for number, line in enumerate(lines):
         replies = iter(text.strip() for text in line.split(","))
 
@@ -157,8 +216,8 @@ def scripted(*lines: str, chat: ChatFormat | None = None) -> list[Episode]:
         *_, job = jobs_of(Voice(say, chat), instances(), number + 1)
         Seats().run([job])
         assert job.episode.failure is None, job.episode.failure
-        found.append(job.episode)
-    return found
+        episodes.append(job.episode)
+    return episodes
 
 
 # --- a model -------------------------------------------------------------------------------------
@@ -182,18 +241,127 @@ def config(base: Path, **changes: Any) -> TrainConfig:
     return TrainConfig(**{**values, "trainer": {**trainer, **changes.get("trainer", {})}})
 
 
+# --- trainers ------------------------------------------------------------------------------------
+
+CHAT = chat_format()
+LINES = (
+    "alpha beta, hidden, gamma, delta",
+    "beta, hidden, gamma, alpha",
+    "beta, hidden, gamma, ",
+    "delta, boom",
+    "boom",
+    ", beta, gamma, delta",
+)
+"""Episodes of one to three turns of a, with empty replies and side questions."""
+
+
+def token_pairs() -> list[TokenPair]:
+    """Pairs of all that `LINES` allow."""
+    rows = dialogue_pairs(CHAT, _returns(aborted=-1.0), match="all")
+    assert len({len(row.chosen) for row in rows}) > 3
+    return rows
+
+
+def labelled_rows() -> list[UnpairedRow]:
+    """Rows of `LINES`, wanted and not."""
+    rows = unpaired_rows(CHAT, _returns())
+    assert len({len(row.completion) for row in rows}) > 3
+    return rows
+
+
+def _returns(**options: Any) -> list[RoleReturn]:
+    rewards = Rewards([ScoreReward(ScoreReward.Options(**options))])
+    return role_returns([(e, ("a",)) for e in scripted(*LINES)], rewards, share_fault=False)
+
+
+class Case(NamedTuple):
+    """A trainer that learns from preferences.
+
+    Attributes:
+        name: of the trainer.
+        kind: its class.
+        rows: gives rows for it.
+        sides: the columns that hold what follows a prompt.
+    """
+
+    name: str
+    kind: type[PreferenceTrainer[Any]]
+    rows: Callable[[], list[Any]]
+    sides: tuple[str, ...]
+
+    def expected(self, rows: Sequence[Any]) -> list[list[bool]]:
+        """Which tokens the role says itself in the batch of some rows, one side after another."""
+        return [
+            own_tokens(CHAT, row.prompt, getattr(row, side)) for side in self.sides for row in rows
+        ]
+
+    def untrained(
+        self, base: Path, output: Path, rows: Sequence[Any], **options: Any
+    ) -> transformers.Trainer:
+        """TRL's trainer with these rows, just before it would train."""
+        output.mkdir()
+        lines = [msgspec.json.encode(line) for line in ({}, *rows)]
+        (output / self.kind.row_file).write_bytes(b"\n".join(lines))
+        return untrained(self.name, config(base, games=GamesTable(), trainer=options), output)
+
+    def learned(self, output: Path) -> list[Any]:
+        """The rows that a training made."""
+        _, *lines = (output / self.kind.row_file).read_bytes().splitlines()
+        return [msgspec.json.decode(line, type=self.kind.row_type) for line in lines]
+
+
+DPO_CASE = Case("dpo", DPO, token_pairs, ("chosen", "rejected"))
+KTO_CASE = Case("kto", KTO, labelled_rows, ("completion",))
+
+
+def batch_of(trainer: Any) -> dict[str, torch.Tensor]:
+    """All rows of a trainer in one batch."""
+    batch: dict[str, torch.Tensor] = trainer.data_collator(list(trainer.train_dataset))
+    return batch
+
+
+def check_same_batch(ours: dict[str, torch.Tensor], theirs: dict[str, torch.Tensor]) -> None:
+    assert ours.keys() == theirs.keys()
+    for name, value in theirs.items():
+        assert torch.equal(ours[name], value), name
+
+
+def check_users_words_are_trained(trainer: Any) -> None:
+    """Assert that TRL's own trainer takes all for the model's words that follows the prompt."""
+    [batch] = trainer.get_train_dataloader()
+    trained = trained_tokens(trainer, batch)[0]
+    said = CHAT.tokenizer.convert_ids_to_tokens(batch["input_ids"][0][trained].tolist())
+    assert said == ["alpha", "<end>", "<user>", "three", "<end>", "<assistant>", "delta", "<end>"]
+    with pytest.raises(AssertionError, match="wrongly trained"):
+        check_gradient(trainer, batch, [spoken(CHAT, ids) for ids in batch["input_ids"].tolist()])
+
+
+def check_plays(final: Path) -> None:
+    """Assert that a checkpoint is a player whose tokens are known."""
+    game = get_game("talk")
+    [instance] = parse_instances(game.generate("validation", n=1), game)
+    [episode] = play_episodes(game, make_player(f"hf:{final}?max_new_tokens=3"), [instance])
+    assert episode.failure is None and episode.trajectory("a") is not None
+
+
+def weights(folder: Path) -> dict[str, torch.Tensor]:
+    """The weights of a checkpoint, or of its adapter."""
+    [file] = folder.glob("*model.safetensors")
+    return load_file(file)
+
+
 # --- gradients -----------------------------------------------------------------------------------
 
 
 def spoken(chat: ChatFormat, ids: Sequence[int], after: int = 0) -> list[bool]:
     """Which tokens the role says itself, from place `after` on, read off the text."""
-    found: list[bool] = []
+    said: list[bool] = []
     speaking = False
     for number, token in enumerate(chat.tokenizer.convert_ids_to_tokens(list(ids))):
-        found.append(speaking and number >= after)
+        said.append(speaking and number >= after)
         if token in ("<assistant>", "<end>"):
             speaking = token == "<assistant>"
-    return found
+    return said
 
 
 def own_tokens(chat: ChatFormat, prompt: Sequence[int], rest: Sequence[int]) -> list[bool]:
@@ -205,48 +373,6 @@ def own_tokens(chat: ChatFormat, prompt: Sequence[int], rest: Sequence[int]) -> 
     tokens = chat.tokenizer.convert_ids_to_tokens(ids)
     last = max(place for place, token in enumerate(tokens) if token == "<assistant>")
     return spoken(chat, ids, last if tokens[last - 2] == "aside" else len(prompt))
-
-
-def trained_tokens(trainer: Any, batch: dict[str, torch.Tensor]) -> torch.Tensor:
-    """Which tokens of the rows of a batch get a gradient through the trainer's `compute_loss`.
-
-    The output head works position by position.  So the gradient with respect to the last hidden
-    states is not zero just where the probability of the next token enters the loss.
-    """
-    model = trainer.model
-    base = model.get_base_model() if hasattr(model, "get_base_model") else model
-    states: list[torch.Tensor] = []
-
-    def keep(module: Any, inputs: Any, output: Any) -> None:
-        if output.last_hidden_state.requires_grad:
-            output.last_hidden_state.retain_grad()
-            states.append(output.last_hidden_state)
-
-    model.train()
-    hook = base.base_model.register_forward_hook(keep)
-    try:
-        loss = trainer.compute_loss(model, trainer._prepare_inputs(dict(batch)))
-        assert torch.isfinite(loss)
-        loss.backward()
-    finally:
-        hook.remove()
-    model.zero_grad()
-    [state] = states
-    assert state.grad is not None
-    assert torch.isfinite(state.grad).all()
-    found = state.grad.abs().amax(dim=-1) > 0
-    return torch.cat([torch.zeros_like(found[:, :1]), found[:, :-1]], dim=1)
-
-
-def check_gradient(
-    trainer: Any, batch: dict[str, torch.Tensor], expected: Sequence[Sequence[bool]]
-) -> None:
-    """Assert that exactly the expected tokens are trained; short rows are filled up."""
-    found = trained_tokens(trainer, batch)
-    size = found.size(1)
-    wanted = torch.tensor([[*row, *[False] * (size - len(row))][:size] for row in expected])
-    wrong = (found != wanted).nonzero().tolist()
-    assert not wrong, f"(row, token) wrongly trained, or wrongly not trained: {wrong}"
 
 
 def shifted(batch: dict[str, torch.Tensor], by: int) -> dict[str, torch.Tensor]:

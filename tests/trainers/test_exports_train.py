@@ -82,7 +82,7 @@ def check_training(trainer: Any) -> None:
 
 def trained_texts(trainer: Any) -> Counter[str]:
     """The stretches of text that carry loss, as the trainer has prepared its rows."""
-    found: Counter[str] = Counter()
+    stretches: Counter[str] = Counter()
     for row in trainer.train_dataset:
         stretch: list[int] = []
         for token, label in [*zip(row["input_ids"], row["labels"], strict=True), (0, -100)]:
@@ -90,9 +90,9 @@ def trained_texts(trainer: Any) -> Counter[str]:
                 assert label == token
                 stretch.append(token)
             elif stretch:
-                found[trainer.processing_class.decode(stretch)] += 1
+                stretches[trainer.processing_class.decode(stretch)] += 1
                 stretch = []
-    return found
+    return stretches
 
 
 def said(runs: Iterable[Path]) -> Iterator[str]:
@@ -131,8 +131,8 @@ def test_dpo_prefers_the_winners_dialogue(runs, tmp_path):
     for row, prepared in zip(data, trainer.train_dataset, strict=True):
         for side, episodes in (("chosen", won), ("rejected", lost)):
             # The whole conversation of the guesser, cut where the first reply begins.
-            talk = episodes[row["instance"]].conversation(row["role"])
-            text = rendered({"role": m.role, "content": m.content} for m in talk)
+            conversation = episodes[row["instance"]].conversation(row["role"])
+            text = rendered({"role": m.role, "content": m.content} for m in conversation)
             assert decode(prepared["prompt_ids"] + prepared[f"{side}_ids"]) == text
         assert decode(prepared["prompt_ids"]).endswith("<|im_start|>assistant\n")
     check_training(trainer)
@@ -146,8 +146,8 @@ def test_kto_wants_the_winners_dialogues(runs, tmp_path):
     for run in runs:
         for episode in Run.open(run).episodes():
             for role in episode.players:
-                talk = episode.conversation(role)
-                text = rendered({"role": m.role, "content": m.content} for m in talk)
+                conversation = episode.conversation(role)
+                text = rendered({"role": m.role, "content": m.content} for m in conversation)
                 wanted[text, episode.success] += 1
     assert (
         Counter(

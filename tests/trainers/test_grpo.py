@@ -21,6 +21,7 @@ from tests.trainers.online_kit import (
     tiny_base,
     weights_hash,
 )
+from tests.trainers.recorder import Recorder
 
 from playpen import make_player
 from playpen import play as play_episodes
@@ -44,10 +45,8 @@ from playpen.training import (
 from playpen_trainers import grpo as grpo_module
 from playpen_trainers import seats as seats_module
 from playpen_trainers.collapse import CollapseWarning, CollapseWatch, repeated
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer
-from playpen_trainers.online import Batch, OnlineRollouts
-from playpen_trainers.seats import LEARNER, Seating
+from playpen_trainers.seats import LEARNER
 
 
 @pytest.fixture(scope="module")
@@ -60,39 +59,6 @@ def _games(monkeypatch: pytest.MonkeyPatch) -> None:
     register_games(monkeypatch)
 
 
-class Seen:
-    """What a training played and learned from."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.batches: list[Batch] = []
-        """What was played for each generation batch."""
-        self.rows: list[list[OnlineRow]] = []
-        self.finished: list[Episode] = []
-        """Every episode that was played, forks included."""
-        play, lay_out, run = OnlineRollouts.play, DialogueGRPOTrainer._lay_out, Seating.run
-
-        def watched_play(rollouts: OnlineRollouts, *args: Any) -> Batch:
-            self.batches.append(play(rollouts, *args))
-            return self.batches[-1]
-
-        def watched_layout(trainer: Any, rows: list[OnlineRow]) -> dict[str, Any]:
-            self.rows.append(rows)
-            return lay_out(trainer, rows)
-
-        def watched_run(seating: Seating, jobs: Any) -> None:
-            run(seating, jobs)
-            self.finished += [job.episode for job in jobs]
-
-        monkeypatch.setattr(OnlineRollouts, "play", watched_play)
-        monkeypatch.setattr(DialogueGRPOTrainer, "_lay_out", watched_layout)
-        monkeypatch.setattr(Seating, "run", watched_run)
-
-
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    return Seen(monkeypatch)
-
-
 def said(episode: Episode, role: str | None = None) -> list[str]:
     return [reply.reply.text for reply in episode.replies(role)]
 
@@ -101,12 +67,12 @@ def said(episode: Episode, role: str | None = None) -> list[str]:
 
 
 def test_in_self_play_an_episode_is_played_once_and_all_roles_learn(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     train("grpo", config(base, game="plaincolours"), tmp_path / "out")
-    assert len(seen.finished) == 2 * 8  # two steps of eight episodes, two roles in each
-    assert len({id(episode) for episode in seen.finished}) == 16
-    for batch, rows in zip(seen.batches, seen.rows, strict=True):
+    assert len(recorder.episodes) == 2 * 8  # two steps of eight episodes, two roles in each
+    assert len({id(episode) for episode in recorder.episodes}) == 16
+    for batch, rows in zip(recorder.played, recorder.rows, strict=True):
         assert len(batch.episodes) == 8
         for episode in batch.episodes:
             assert episode.players == {"wisher": LEARNER, "painter": LEARNER}
@@ -118,13 +84,13 @@ def test_in_self_play_an_episode_is_played_once_and_all_roles_learn(
 
 
 def test_the_learner_holds_one_role_and_a_teacher_the_other(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     alone = config(
         base, roles=["painter"], teacher=TeacherTable(player="program:oracle"), max_steps=1
     )
     train("grpo", alone, tmp_path / "out")
-    [batch], [rows] = seen.batches, seen.rows
+    [batch], [rows] = recorder.played, recorder.rows
     assert [part.role for part in batch.parts] == ["painter"] * 8
     for episode in batch.episodes:
         assert episode.players == {"wisher": "program:oracle", "painter": LEARNER}
@@ -140,11 +106,11 @@ def test_the_learner_holds_one_role_and_a_teacher_the_other(
 
 
 def test_a_group_shares_instance_and_draws_but_not_the_sampling(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     many = config(base, max_steps=8, per_device_train_batch_size=6, num_generations=3)
     train("grpo", many, tmp_path / "out")
-    groups = [batch.episodes[start : start + 3] for batch in seen.batches for start in (0, 3)]
+    groups = [batch.episodes[start : start + 3] for batch in recorder.played for start in (0, 3)]
     assert len(groups) == 16
     for group in groups:
         assert len({episode.instance for episode in group}) == 1
@@ -155,13 +121,15 @@ def test_a_group_shares_instance_and_draws_but_not_the_sampling(
     assert len({group[0].instance for group in groups}) < 16
     assert len({group[0].draw_seed for group in groups}) == 16
     assert len({episode.sampling_seed for group in groups for episode in group}) == 48
-    numbers = {part.group for batch in seen.batches for part in batch.parts}
+    numbers = {part.group for batch in recorder.played for part in batch.parts}
     assert numbers == set(range(16))
 
 
-def test_side_questions_are_rows_of_their_own(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_side_questions_are_rows_of_their_own(
+    base: Path, tmp_path: Path, recorder: Recorder
+) -> None:
     train("grpo", config(base, max_steps=1), tmp_path / "out")
-    [batch], [rows] = seen.batches, seen.rows
+    [batch], [rows] = recorder.played, recorder.rows
     expected = 0
     for part in batch.parts:
         if part.use == "drop":
@@ -188,7 +156,7 @@ def test_side_questions_are_rows_of_their_own(base: Path, tmp_path: Path, seen: 
 
 
 def test_a_teacher_that_stumbles_is_asked_again(
-    base: Path, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(online_kit, "STUMBLED", {})
     stumbling = config(
@@ -199,14 +167,14 @@ def test_a_teacher_that_stumbles_is_asked_again(
         teacher=TeacherTable(player=f"{HERE}:stumble"),
     )
     train("grpo", stumbling, tmp_path / "out")
-    [batch] = seen.batches
+    [batch] = recorder.played
     assert [episode.attempts for episode in batch.episodes] == [3] * 8
     assert len(batch.parts) == 8
     assert all(part.episode in batch.episodes for part in batch.parts)
 
 
 def test_a_teacher_that_fails_again_and_again_ends_the_training(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     broken = config(
         base,
@@ -220,7 +188,7 @@ def test_a_teacher_that_fails_again_and_again_ends_the_training(
     assert str(caught.value).endswith(
         "failed 3 times: the player of wisher raised ZeroDivisionError: a bug in the teacher"
     )
-    assert len(seen.finished) == 3 * 8
+    assert len(recorder.episodes) == 3 * 8
     assert not (tmp_path / "out" / "final").exists()
 
 
@@ -330,14 +298,14 @@ def test_how_large_a_gap_warns_is_an_option(
 # --- what is logged ------------------------------------------------------------------------------
 
 
-def test_what_metrics_tell(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_what_metrics_tell(base: Path, tmp_path: Path, recorder: Recorder) -> None:
     output = tmp_path / "out"
     made = config(base, beta=0.1, max_steps=3)
     made.games = GamesTable(names=["colours", "plaincolours"])
     train("grpo", made, output)
     lines = steps_of(output)
     assert [line["step"] for line in lines] == [1, 2, 3]
-    for line, batch in zip(lines, seen.batches, strict=True):
+    for line, batch in zip(lines, recorder.played, strict=True):
         episodes = batch.episodes
         kept = [part for part in batch.parts if part.use != "drop"]
         assert line["played"] == sum(not e.aborted for e in episodes) / 8
@@ -396,21 +364,21 @@ def test_the_same_seeds_give_the_same_weights_and_numbers(
     assert numbers(tmp_path / "first") == numbers(tmp_path / "again")
 
 
-def test_another_seed_plays_other_episodes(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_another_seed_plays_other_episodes(base: Path, tmp_path: Path, recorder: Recorder) -> None:
     first = train("grpo", config(base), tmp_path / "first")
     other = RolloutTable(max_new_tokens=4, seed=1)
     second = train("grpo", config(base, rollout=other), tmp_path / "second")
     assert weights_hash(first) != weights_hash(second)
-    assert seen.batches[0].digest() != seen.batches[2].digest()
+    assert recorder.played[0].digest() != recorder.played[2].digest()
 
 
 def test_another_optimiser_seed_plays_the_same_first_episodes(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """The trainer's seed is for order, dropout and adapter; what is played has one of its own."""
     first = train("grpo", config(base, lora_r=2), tmp_path / "first")
     second = train("grpo", config(base, lora_r=2, seed=1), tmp_path / "second")
-    assert seen.batches[0].digest() == seen.batches[2].digest()
+    assert recorder.played[0].digest() == recorder.played[2].digest()
     assert weights_hash(first) != weights_hash(second)
 
 
@@ -478,14 +446,14 @@ def test_variants_run(base: Path, tmp_path: Path, options: dict[str, Any]) -> No
     assert weights_hash(final) != weights_hash(base)
 
 
-def test_rloo_runs_from_the_file_of_grpo(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_rloo_runs_from_the_file_of_grpo(base: Path, tmp_path: Path, recorder: Recorder) -> None:
     made = config(base, game="plaincolours")
     train("grpo", made, tmp_path / "grpo")
     train("rloo", made, tmp_path / "rloo")
-    assert seen.batches[0].digest() == seen.batches[2].digest()
-    batch = seen.batches[2]
+    assert recorder.played[0].digest() == recorder.played[2].digest()
+    batch = recorder.played[2]
     kept = [part for part in batch.parts if part.use == "train"]
-    for part, row in zip(kept, seen.rows[2], strict=True):
+    for part, row in zip(kept, recorder.rows[2], strict=True):
         others = [
             p.returns[0]
             for p in kept
@@ -495,10 +463,12 @@ def test_rloo_runs_from_the_file_of_grpo(base: Path, tmp_path: Path, seen: Seen)
         assert row.advantages == pytest.approx([m * expected for m in row.mask])
 
 
-def test_credit_by_turn_gives_each_reply_its_own(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_credit_by_turn_gives_each_reply_its_own(
+    base: Path, tmp_path: Path, recorder: Recorder
+) -> None:
     reward = RewardTable(terms={"outcome": {}}, discount=0.5)
     train("grpo", config(base, credit="turn", reward=reward, max_steps=1), tmp_path / "out")
-    [batch], [rows] = seen.batches, seen.rows
+    [batch], [rows] = recorder.played, recorder.rows
     several = [row for row in rows if 0 in row.mask]
     assert several  # rows with two replies
     assert any(len({a for a, m in zip(row.advantages, row.mask, strict=True) if m}) > 1
@@ -507,14 +477,14 @@ def test_credit_by_turn_gives_each_reply_its_own(base: Path, tmp_path: Path, see
 
 
 def test_values_are_estimated_by_playing_on_from_each_reply(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     halved = RewardTable(terms={"outcome": {}}, discount=0.5)
     made = config(base, credit="forked", forks=3, max_steps=1, reward=halved)
     train("grpo", made, tmp_path / "out")
-    [batch] = seen.batches
+    [batch] = recorder.played
     trained = [part for part in batch.parts if part.use == "train"]
-    forks = seen.finished[8:]
+    forks = recorder.episodes[8:]
     assert len(forks) == 3 * sum(len(part.rewards) for part in trained)
     anew = other = 0
     for part in trained:
@@ -636,7 +606,7 @@ def test_repeated_replies_are_those_of_the_same_role_in_the_same_episode() -> No
 
 
 def test_the_watch_is_told_of_every_batch(
-    base: Path, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told: list[Mapping[str, float]] = []
 
@@ -650,7 +620,7 @@ def test_the_watch_is_told_of_every_batch(
     assert [values["aborted"] for values in told] == [1 - line["played"] for line in lines]
     assert [values["length"] for values in told] == [line["reply_tokens"] for line in lines]
     assert [values["alike"] for values in told] == [
-        repeated(batch.episodes, LEARNER) for batch in seen.batches
+        repeated(batch.episodes, LEARNER) for batch in recorder.played
     ]
     # The entropy is known once a batch was trained on.
     assert "entropy" not in told[0]

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 import torch
 from tests.trainers.online_kit import bare_trainer, raw_trl, tiny_base, trl_batch
+from tests.trainers.recorder import laid_out
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import GRPOOptions
+from playpen_trainers.online_rows import OnlineRow
 
 PROMPTS = [[2, 5, 6, 3], [2, 7, 3], [2, 8, 9, 10, 3], [2, 11, 3]]
 COMPLETIONS = [[12, 13, 4, 5, 14, 4], [15, 4], [16, 6, 7, 4], [17, 18, 4]]
@@ -63,7 +64,7 @@ def both(
     expected = trl_batch(raw)
     options = GRPOOptions(per_device_train_batch_size=4, num_generations=2, **ours)
     own = bare_trainer(base, folder / "own", options)
-    return raw, expected, own, own._lay_out(rows_with(expected["advantages"].tolist()))
+    return raw, expected, own, laid_out(own, rows_with(expected["advantages"].tolist()))
 
 
 def test_the_version_is_the_one_that_was_looked_into() -> None:

@@ -14,12 +14,13 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 import pytest
 import torch
 from tests.trainers.online_kit import bare_trainer, tiny_base
+from tests.trainers.recorder import laid_out
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 
 from playpen.conversation import Reply, TokenTrace, trajectory
-from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions, trimmed
+from playpen_trainers.online_rows import OnlineRow, online_rows
 from playpen_trainers.rloo import RLOOOptions
 
 END = 4
@@ -129,11 +130,11 @@ class Bench:
     def slices(self, rows: list[OnlineRow], *, shuffled: bool = False) -> list[dict[str, Any]]:
         """The batch as TRL cuts it up before it computes losses."""
         self.model.eval()  # as while a roll-out is laid out
-        laid_out = self.trainer._lay_out(rows)
+        batch = laid_out(self.trainer, rows)
         self.model.train()
         if shuffled:
-            laid_out = shuffle_sequence_dict(laid_out)
-        return split_tensor_dict(laid_out, self.trainer._options.generation_steps)
+            batch = shuffle_sequence_dict(batch)
+        return split_tensor_dict(batch, self.trainer._options.generation_steps)
 
     def gradients(self, batch: dict[str, Any]) -> tuple[float, torch.Tensor]:
         """Loss, and its gradient by the log-probability of each id of the completions."""
@@ -567,15 +568,16 @@ def test_a_trainer_that_shifts_its_mask_is_noticed(
     bench: MakeBench, monkeypatch: pytest.MonkeyPatch, by: int
 ) -> None:
     made = bench()
-    lay_out = made.trainer._lay_out
+    slices = made.slices
 
-    def wrong(rows: list[OnlineRow]) -> dict[str, Any]:
-        output = lay_out(rows)
-        output["tool_mask"] = shifted(output["tool_mask"], by)
-        output["advantages"] = shifted(output["advantages"], by)
-        return output
+    def wrong(rows: list[OnlineRow], **how: Any) -> list[dict[str, Any]]:
+        batches = slices(rows, **how)
+        for batch in batches:
+            batch["tool_mask"] = shifted(batch["tool_mask"], by)
+            batch["advantages"] = shifted(batch["advantages"], by)
+        return batches
 
-    monkeypatch.setattr(made.trainer, "_lay_out", wrong)
+    monkeypatch.setattr(made, "slices", wrong)
     with pytest.raises(Wrong):
         verify(made, VARIED)
 

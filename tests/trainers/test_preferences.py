@@ -18,35 +18,27 @@ from tests.trainers.preference_kit import (
     episodes_of,
     instances,
     jobs_of,
+    recording,
     register_talk,
     scripted,
     spoken,
 )
 from transformers import TrainingArguments
 
-from playpen.cast import make_cast
 from playpen.conversation import Reply, Row, TokenTrace
 from playpen.episode import Episode, Said
 from playpen.player import Player, PlayerError
 from playpen.rewards import OutcomeReward, Rewards, ScoreReward
-from playpen.runner import create_run, play_run
-from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun
-from playpen_trainers.data import UnpairedRow, learner_rows, sides
+from playpen.training import ConfigError, DataTable, GamesTable, TrainingRun, make_trainer
+from playpen_trainers.episode_rows import learner_rows
 from playpen_trainers.kto import MOST_DESIRABLE, balanced, mismatched
-from playpen_trainers.pairs import (
-    Forking,
-    Judged,
-    PreferenceRollouts,
-    at_most,
-    dialogue_pairs,
-    judge,
-    kept,
-    labelled,
-    recorded,
-    situations,
-    standard_error,
-    turn_pairs,
-)
+from playpen_trainers.preferences.dialogue_pairs import dialogue_pairs
+from playpen_trainers.preferences.returns import RoleReturn, comparable_groups, role_returns
+from playpen_trainers.preferences.rollouts import PreferenceRollouts
+from playpen_trainers.preferences.rows import UnpairedRow, at_most, token_sides
+from playpen_trainers.preferences.saved_rows import saved_rows
+from playpen_trainers.preferences.turn_pairs import Forking, standard_error, turn_pairs
+from playpen_trainers.preferences.unpaired_rows import unpaired_rows
 
 SCORE = Rewards([ScoreReward()])
 OUTCOME = Rewards([OutcomeReward()])
@@ -55,8 +47,8 @@ GOOD = "beta, hidden, gamma, alpha"
 BAD = "beta, hidden, gamma, delta"
 
 
-def judged(episodes: list[Episode], *roles: str, share_fault: bool = False) -> list[Judged]:
-    return judge([(e, roles or ("a",)) for e in episodes], SCORE, share_fault=share_fault)
+def judged(episodes: list[Episode], *roles: str, share_fault: bool = False) -> list[RoleReturn]:
+    return role_returns([(e, roles or ("a",)) for e in episodes], SCORE, share_fault=share_fault)
 
 
 def text(ids: list[int]) -> str:
@@ -80,16 +72,16 @@ def test_all_pairs_that_differ_by_more_than_the_margin():
     best, good, bad = scripted(BEST, GOOD, BAD)
     parts = judged([good, bad, best])
 
-    def found(margin: float) -> set[tuple[str, str]]:
+    def paired(margin: float) -> set[tuple[str, str]]:
         rows = dialogue_pairs(chat_format(), parts, match="all", margin=margin)
         return {(row.better, row.worse) for row in rows}
 
     best_good, best_bad, good_bad = (
         (best.name, good.name), (best.name, bad.name), (good.name, bad.name)
     )  # fmt: skip
-    assert found(0.0) == {best_good, best_bad, good_bad}
-    assert found(0.5) == {best_bad}
-    assert found(1.0) == set()
+    assert paired(0.0) == {best_good, best_bad, good_bad}
+    assert paired(0.5) == {best_bad}
+    assert paired(1.0) == set()
 
 
 def test_dialogues_that_are_worth_the_same_say_nothing():
@@ -109,19 +101,19 @@ def test_a_partners_fault_is_no_evidence_against_a_role():
 def test_only_the_same_situation_is_compared():
     player = Voice(by_chance("alpha", "beta", "gamma"))
     two = episodes_of(player, instances(2), 3)
-    assert [len(group) for group in situations(judged(two))] == [3, 3]
+    assert [len(group) for group in comparable_groups(judged(two))] == [3, 3]
     plain = [e for seed in (0, 1) for e in episodes_of(player, instances(), 2, seed=seed)]
-    assert [len(group) for group in situations(judged(plain))] == [4]
+    assert [len(group) for group in comparable_groups(judged(plain))] == [4]
     drawn = [
         e for seed in (0, 1) for e in episodes_of(player, instances(chance=True), 2, seed=seed)
     ]
-    assert [len(group) for group in situations(judged(drawn))] == [2, 2]
-    for group in situations(judged(drawn)):
+    assert [len(group) for group in comparable_groups(judged(drawn))] == [2, 2]
+    for group in comparable_groups(judged(drawn)):
         assert len({str(part.episode.draws()) for part in group}) == 1
 
 
 def test_roles_are_compared_with_themselves():
-    groups = situations(judged(scripted(BEST, BAD), "a", "b"))
+    groups = comparable_groups(judged(scripted(BEST, BAD), "a", "b"))
     assert [{part.role for part in group} for group in groups] == [{"a"}, {"b"}]
 
 
@@ -149,7 +141,7 @@ def test_replies_that_both_have_are_part_of_the_prompt():
     assert main.chosen_mask == [1, 1] == main.rejected_mask
 
 
-def row(ids: str, *spans: tuple[int, int]) -> Row:
+def token_row(ids: str, *spans: tuple[int, int]) -> Row:
     mask = [int(any(a <= n < b for a, b in spans)) for n in range(len(ids))]
     return Row(
         [ord(x) for x in ids], mask, [0.0] * len(ids), [(n, *s) for n, s in enumerate(spans)]
@@ -160,40 +152,46 @@ def row(ids: str, *spans: tuple[int, int]) -> Row:
     ("better", "worse", "prompt", "chosen", "rejected"),
     [
         # A reply is never cut in two, whichever of them goes on.
-        (row("qab.", (1, 4)), row("qac.", (1, 4)), "q", "ab.", "ac."),
-        (row("qa.", (1, 3)), row("qab.", (1, 4)), "q", "a.", "ab."),
-        (row("qa", (1, 2)), row("qab", (1, 3)), "q", "a", "ab"),
-        (row("qab", (1, 3)), row("qa", (1, 2)), "q", "ab", "a"),
+        (token_row("qab.", (1, 4)), token_row("qac.", (1, 4)), "q", "ab.", "ac."),
+        (token_row("qa.", (1, 3)), token_row("qab.", (1, 4)), "q", "a.", "ab."),
+        (token_row("qa", (1, 2)), token_row("qab", (1, 3)), "q", "a", "ab"),
+        (token_row("qab", (1, 3)), token_row("qa", (1, 2)), "q", "ab", "a"),
         # The questions differ after a common reply.
-        (row("qa.rb.", (1, 3), (4, 6)), row("qa.sb.", (1, 3), (4, 6)), "qa.", "rb.", "sb."),
+        (
+            token_row("qa.rb.", (1, 3), (4, 6)),
+            token_row("qa.sb.", (1, 3), (4, 6)),
+            "qa.",
+            "rb.",
+            "sb.",
+        ),
         # What comes after the last reply is left out.
-        (row("qa.rrr", (1, 3)), row("qb.", (1, 3)), "q", "a.", "b."),
+        (token_row("qa.rrr", (1, 3)), token_row("qb.", (1, 3)), "q", "a.", "b."),
         # Empty replies: only the end of the turn.
-        (row("q.", (1, 2)), row("qb.", (1, 3)), "q", ".", "b."),
+        (token_row("q.", (1, 2)), token_row("qb.", (1, 3)), "q", ".", "b."),
     ],
 )
 def test_sides(better: Row, worse: Row, prompt: str, chosen: str, rejected: str):
-    found = sides(better, worse)
-    assert found is not None
-    assert "".join(map(chr, found.prompt)) == prompt
-    assert "".join(map(chr, found.chosen)) == chosen
-    assert "".join(map(chr, found.rejected)) == rejected
-    assert found.chosen_mask == better.mask[len(prompt) :][: len(chosen)]
-    assert found.rejected_mask == worse.mask[len(prompt) :][: len(rejected)]
+    both = token_sides(better, worse)
+    assert both is not None
+    assert "".join(map(chr, both.prompt)) == prompt
+    assert "".join(map(chr, both.chosen)) == chosen
+    assert "".join(map(chr, both.rejected)) == rejected
+    assert both.chosen_mask == better.mask[len(prompt) :][: len(chosen)]
+    assert both.rejected_mask == worse.mask[len(prompt) :][: len(rejected)]
 
 
 @pytest.mark.parametrize(
     ("better", "worse"),
     [
-        (row("qa.", (1, 3)), row("qa.", (1, 3))),
-        (row("qa.", (1, 3)), row("qa.rb.", (1, 3), (4, 6))),
-        (row("qab"), row("qac", (1, 3))),
+        (token_row("qa.", (1, 3)), token_row("qa.", (1, 3))),
+        (token_row("qa.", (1, 3)), token_row("qa.rb.", (1, 3), (4, 6))),
+        (token_row("qab"), token_row("qac", (1, 3))),
     ],
     ids=["the same", "nothing after the common reply", "all masked"],
 )
 def test_sides_without_anything_of_their_own(better: Row, worse: Row):
-    assert sides(better, worse) is None
-    assert sides(worse, better) is None
+    assert token_sides(better, worse) is None
+    assert token_sides(worse, better) is None
 
 
 def test_sampled_ids_stand_as_they_are():
@@ -258,10 +256,10 @@ def forked(
     say=lucky, how: Forking | None = None, *, count: int = 4, roles: tuple[str, ...] = ("a",)
 ):
     seats = Seats(*roles)
-    table = PreferenceRollouts(seats, Voice(say))  # type: ignore[arg-type]
-    jobs = table.finish(jobs_of(Voice(say), instances(count, chance=True)))
-    rows = turn_pairs(chat_format(), jobs, table, OUTCOME, how or Forking(z=0.5))
-    return rows, seats, table
+    rollouts = PreferenceRollouts(seats, Voice(say))  # type: ignore[arg-type]
+    jobs = rollouts.finish(jobs_of(Voice(say), instances(count, chance=True)))
+    rows = turn_pairs(chat_format(), jobs, rollouts, OUTCOME, how or Forking(z=0.5))
+    return rows, seats, rollouts
 
 
 def test_forks_keep_what_came_before_and_the_chance_moves():
@@ -269,7 +267,7 @@ def test_forks_keep_what_came_before_and_the_chance_moves():
     _, candidates, continuations = seats.batches
     assert candidates and continuations
     draws = {job.episode.instance: job.episode.draws() for job in seats.batches[0]}
-    assert len({str(found) for found in draws.values()}) > 1
+    assert len({str(drawn) for drawn in draws.values()}) > 1
     for job in [*candidates, *continuations]:
         start = job.start
         assert start is not None
@@ -322,7 +320,7 @@ def test_each_candidate_is_played_on_as_often_as_wanted():
 
 
 def test_what_was_sampled_is_counted():
-    _, seats, table = forked()
+    _, seats, rollouts = forked()
     base, *forks = seats.batches
     replies = [s for job in base for s in job.episode.replies()]
     replies += [
@@ -332,25 +330,25 @@ def test_what_was_sampled_is_counted():
         if job.start
         for s in job.episode.replies()[job.start.turn :]
     ]
-    assert table.sampled == 2 * len(replies)  # a word and the end of the turn
-    assert table.played == sum(len(batch) for batch in seats.batches)
+    assert rollouts.sampled == 2 * len(replies)  # a word and the end of the turn
+    assert rollouts.played == sum(len(batch) for batch in seats.batches)
 
 
 def test_a_pair_of_replies_shares_its_whole_prompt():
     rows, _, _ = forked(how=Forking(z=0.0, turns="all"), count=8)
     assert rows
-    for found in rows:
-        assert found.turn in (0, 1, 3)
-        assert text(found.prompt).endswith("<assistant>")
-        assert text(found.chosen) != text(found.rejected)
-        assert found.chosen_mask == [1, 1] == found.rejected_mask
-        assert found.difference > 0
-        assert " candidate " in found.better and found.better != found.worse
-    assert {found.turn for found in rows} >= {0, 3}
-    first = [found for found in rows if found.turn == 0]
-    assert {text(found.chosen) for found in first} == {"alpha <end>"}
-    last = [found for found in rows if found.turn == 3]
-    assert {text(found.chosen) for found in last} == {"alpha <end>"}
+    for pair in rows:
+        assert pair.turn in (0, 1, 3)
+        assert text(pair.prompt).endswith("<assistant>")
+        assert text(pair.chosen) != text(pair.rejected)
+        assert pair.chosen_mask == [1, 1] == pair.rejected_mask
+        assert pair.difference > 0
+        assert " candidate " in pair.better and pair.better != pair.worse
+    assert {pair.turn for pair in rows} >= {0, 3}
+    first = [pair for pair in rows if pair.turn == 0]
+    assert {text(pair.chosen) for pair in first} == {"alpha <end>"}
+    last = [pair for pair in rows if pair.turn == 3]
+    assert {text(pair.chosen) for pair in last} == {"alpha <end>"}
 
 
 def certain(conversation) -> str:
@@ -367,10 +365,10 @@ def test_identical_outcomes_are_no_certainty(z: float, expected: bool):
     rows, seats, _ = forked(certain, how, count=8)
     assert len(seats.batches) == 3
     assert bool(rows) is expected
-    for found in rows:
-        assert found.turn == 0
-        assert found.difference == 1.0
-        assert found.error == pytest.approx(0.5)
+    for pair in rows:
+        assert pair.turn == 0
+        assert pair.difference == 1.0
+        assert pair.error == pytest.approx(0.5)
 
 
 def test_more_continuations_give_more_certainty():
@@ -390,7 +388,7 @@ def test_noise_is_mostly_filtered():
     for z in (0.0, 1.0, 2.0):
         how = Forking(candidates=2, continuations=6, z=z, turns="all")
         rows, _, _ = forked(noise, how, count=40)
-        kept_by[z] = len([found for found in rows if found.turn == 0])
+        kept_by[z] = len([pair for pair in rows if pair.turn == 0])
     assert kept_by[0.0] > 10
     assert kept_by[2.0] <= 0.2 * kept_by[0.0]
     assert kept_by[0.0] > kept_by[1.0] >= kept_by[2.0]
@@ -399,7 +397,7 @@ def test_noise_is_mostly_filtered():
 def test_the_value_of_a_reply_that_ends_the_game_is_exact():
     rows, _, _ = forked(how=Forking(z=100.0, turns="all"), count=8)
     assert rows
-    assert {(found.turn, found.error) for found in rows} == {(3, 0.0)}
+    assert {(pair.turn, pair.error) for pair in rows} == {(3, 0.0)}
 
 
 def test_a_difference_below_the_margin_is_no_preference():
@@ -414,11 +412,11 @@ def test_a_partner_that_breaks_the_game_does_not_lower_a_value():
 
     how = Forking(candidates=4, continuations=6, z=0.5, turns="all")
     rows, _, _ = forked(spoiling, how, count=8)
-    first = [found for found in rows if found.turn == 0]
+    first = [pair for pair in rows if pair.turn == 0]
     assert first
-    assert all(found.difference == 1.0 for found in first)
+    assert all(pair.difference == 1.0 for pair in first)
     shared, _, _ = forked(spoiling, how._replace(share_fault=True), count=8)
-    assert any(found.difference < 1.0 for found in shared if found.turn == 0)
+    assert any(pair.difference < 1.0 for pair in shared if pair.turn == 0)
 
 
 def test_one_reply_of_each_role_is_chosen_by_the_seed():
@@ -457,27 +455,27 @@ def test_candidates_that_say_the_same_are_not_played_on():
 )
 def test_labels(label, threshold: float, expected: dict[str, bool]):
     episodes = scripted(BEST, GOOD, BAD)
-    rows = labelled(chat_format(), judged(episodes), label=label, threshold=threshold)
+    rows = unpaired_rows(chat_format(), judged(episodes), label=label, threshold=threshold)
     number = {episode.name: str(place) for place, episode in enumerate(episodes)}
-    assert {number[found.episode]: found.desirable for found in rows} == expected
+    assert {number[row.episode]: row.desirable for row in rows} == expected
     assert len(rows) == 2 * len(expected)  # the side question has a row of its own
-    for found in rows:
-        assert (found.game, found.role) == ("talk", "a")
+    for row in rows:
+        assert (row.game, row.role) == ("talk", "a")
 
 
 def test_an_unpaired_row_trains_the_role_alone():
     chat = chat_format()
-    for found in labelled(chat, judged(scripted(BEST), "a", "b")):
-        ids = found.prompt + found.completion
-        begin = len(found.prompt)
-        assert [*map(bool, found.mask)] == spoken(chat, ids, begin)[begin:]
-        assert found.mask[0] == 1 == found.mask[-1]
+    for row in unpaired_rows(chat, judged(scripted(BEST), "a", "b")):
+        ids = row.prompt + row.completion
+        begin = len(row.prompt)
+        assert [*map(bool, row.mask)] == spoken(chat, ids, begin)[begin:]
+        assert row.mask[0] == 1 == row.mask[-1]
 
 
 def test_a_partners_fault_is_not_labelled():
     best, spoiled = scripted(BEST, "beta, hidden, boom")
-    rows = labelled(chat_format(), judged([best, spoiled], "a", "b"))
-    assert {(found.role, found.desirable) for found in rows} == {
+    rows = unpaired_rows(chat_format(), judged([best, spoiled], "a", "b"))
+    assert {(row.role, row.desirable) for row in rows} == {
         ("a", True), ("b", True), ("b", False)
     }  # fmt: skip
 
@@ -501,9 +499,9 @@ def test_weights_are_in_the_recommended_range(wanted: int):
 
 def test_mismatched_completions_stay_in_their_batch():
     rows = [unpaired(True, number) for number in range(7)]
-    found = mismatched(rows, 3)
-    assert [row["completion"] for row in found] == [[100 + n] for n in range(7)]
-    others = [row["other_completion"][0] - 100 for row in found]
+    columns = mismatched(rows, 3)
+    assert [row["completion"] for row in columns] == [[100 + n] for n in range(7)]
+    others = [row["mismatched"][0] - 100 for row in columns]
     assert others == [2, 0, 1, 5, 3, 4, 5]  # the last batch is one row: it takes the one before
 
 
@@ -514,23 +512,25 @@ def test_a_choice_of_rows():
     rows = [unpaired(True, number) for number in range(20)]
     assert at_most(rows, None, 0) == rows == at_most(rows, 20, 0)
     some = at_most(rows, 5, 0)
-    assert len(some) == 5 and some == sorted(some, key=lambda found: found.prompt)
+    assert len(some) == 5 and some == sorted(some, key=lambda row: row.prompt)
     assert at_most(rows, 5, 0) == some != at_most(rows, 5, 1)
 
 
 def test_rows_are_made_once(tmp_path: Path):
     args = TrainingArguments(output_dir=str(tmp_path), use_cpu=True, report_to="none")
     rows = [unpaired(True, 1), unpaired(False, 2)]
-    made = kept(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: ({"x": 1.0}, rows))
+    made = saved_rows(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: ({"x": 1.0}, rows))
     assert made == ({"x": 1.0}, rows)
-    again = kept(tmp_path / "rows.jsonl", UnpairedRow, args, lambda: pytest.fail("made again"))
+    again = saved_rows(
+        tmp_path / "rows.jsonl", UnpairedRow, args, lambda: pytest.fail("made again")
+    )
     assert again == made
 
     def dies():
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        kept(tmp_path / "other.jsonl", UnpairedRow, args, dies)
+        saved_rows(tmp_path / "other.jsonl", UnpairedRow, args, dies)
     assert {path.name for path in tmp_path.glob("*.jsonl")} == {"rows.jsonl"}
 
 
@@ -540,50 +540,36 @@ def test_episodes_that_failed_are_left_out_with_a_warning():
             raise PlayerError("the server hung up")
         return "alpha"
 
-    table = PreferenceRollouts(Seats(), Voice(fails))  # type: ignore[arg-type]
+    rollouts = PreferenceRollouts(Seats(), Voice(fails))  # type: ignore[arg-type]
     with pytest.warns(UserWarning, match="1 of 3 episodes failed.*the server hung up"):
-        done = table.finish(jobs_of(Voice(fails), instances(), 3))
+        done = rollouts.finish(jobs_of(Voice(fails), instances(), 3))
     assert [job.episode.repeat for job in done] == [0, 2]
 
     def dead(conversation) -> str:
         raise PlayerError("the server hung up")
 
     with pytest.raises(PlayerError, match=r"every episode failed; .*the server hung up"):
-        table.finish(jobs_of(Voice(dead), instances(), 3))
-
-
-def recording(path: Path, split: str) -> Path:
-    from playpen.instance_sets import parse_instances
-
-    found = parse_instances(Talk().generate(split, n=4), Talk(), split=split)
-    run = create_run(path, {"talk": found}, make_cast([(None, "program:" + SPEAKER)]))
-    play_run(run)
-    return path
-
-
-SPEAKER = "tests.trainers.test_preferences:speak"
-
-
-def speak(conversation) -> str:
-    return ("alpha", "beta", "boom")[conversation.seed % 3]
+        rollouts.finish(jobs_of(Voice(dead), instances(), 3))
 
 
 def test_recorded_episodes_are_read_whatever_their_outcome(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ):
     register_talk(monkeypatch)
-    runs = DataTable(runs=[str(recording(tmp_path / "run", "train"))], min_score=99.0)
-    found = recorded(TrainingRun("dpo", config(tmp_path, data=runs), tmp_path))
-    assert len(found) == 4
-    assert any(e.success for e, _ in found) and any(e.aborted for e, _ in found)
-    assert all(roles == ("a", "b") for _, roles in found)
+    runs = DataTable(runs=[recording(tmp_path / "run", "mixed", count=4)], min_score=99.0)
+    wanted = config(tmp_path, data=runs)
+    recordings = make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
+    assert len(recordings) == 4
+    assert any(e.success for e, _ in recordings) and any(e.aborted for e, _ in recordings)
+    assert all(roles == ("a", "b") for _, roles in recordings)
 
 
 def test_recordings_of_the_test_split_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     register_talk(monkeypatch)
-    runs = DataTable(runs=[str(recording(tmp_path / "run", "test"))])
+    runs = DataTable(runs=[recording(tmp_path / "run", "mixed", split="test", count=4)])
+    wanted = config(tmp_path, data=runs)
     with pytest.raises(ConfigError, match="of the test split"):
-        recorded(TrainingRun("dpo", config(tmp_path, data=runs), tmp_path))
+        make_trainer("dpo", wanted).recordings(TrainingRun("dpo", wanted, tmp_path))
 
 
 def test_the_number_of_episodes_is_limited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
@@ -599,8 +585,8 @@ def test_the_number_of_episodes_is_limited(tmp_path: Path, monkeypatch: pytest.M
         base = config(tmp_path, games=GamesTable(names=["talk"], levels=["only"], per_level=12))
         rollout = msgspec.structs.replace(base.rollout, **changes)
         run = TrainingRun("dpo", msgspec.structs.replace(base, rollout=rollout), tmp_path)
-        table = PreferenceRollouts(Seated(), Voice(by_chance("alpha", "beta")))  # type: ignore[arg-type]
-        return [job.episode.instance for job in table.play(run, 3)]
+        rollouts = PreferenceRollouts(Seated(), Voice(by_chance("alpha", "beta")))  # type: ignore[arg-type]
+        return [job.episode.instance for job in rollouts.play(run, 3)]
 
     everything = played()
     assert len(everything) == 36 and len(set(everything)) == 12

@@ -41,10 +41,10 @@ from playpen.training import (
     train,
 )
 from playpen_trainers import rft as rft_module
-from playpen_trainers.data import IGNORED
 from playpen_trainers.online import OnlineRollouts, RoleSample
 from playpen_trainers.rft import Kept, RFTOptions, best_parts
 from playpen_trainers.seats import LEARNER, Seating
+from playpen_trainers.supervised_rows import IGNORED
 from playpen_trainers.validation import Validation
 
 # The test of learning, fixed before it was run.  Seed 0 was used to find the settings.
@@ -104,8 +104,8 @@ def hashes(output: Path) -> list[str]:
 def comparable(output: Path) -> tuple[Any, ...]:
     """All that a training left, but for times."""
     kept = [kept_in(output, number) for number in (1, 2)]
-    for found in kept:
-        for each in found:
+    for iteration in kept:
+        for each in iteration:
             each.episode.started = each.episode.seconds = 0.0
     timings = ("tokens_per_second", "step_time")
     lines = [{k: v for k, v in x.items() if k not in timings} for x in logged(output)]
@@ -124,9 +124,9 @@ def part(
 
 def episode(outcome: Any = None, number: int = 0) -> Episode:
     instance = Instance("colours", Experiment("x", {}), {"number": str(number)})
-    found = new_episode(get_game("colours"), instance, {"wisher": LEARNER, "painter": LEARNER})
-    found.outcome = outcome or Success(100)
-    return found
+    made = new_episode(get_game("colours"), instance, {"wisher": LEARNER, "painter": LEARNER})
+    made.outcome = outcome or Success(100)
+    return made
 
 
 def ids_of(parts: list[RoleSample]) -> list[list[int]]:
@@ -241,10 +241,10 @@ def test_the_exact_sampled_ids_are_learned(
     train("rft", config(base), tmp_path / "out")
     assert len(seen) == 2
     for number, rows in enumerate(seen, 1):
-        found = kept_in(tmp_path / "out", number)
+        kept = kept_in(tmp_path / "out", number)
         sampled = [
             x
-            for each in found
+            for each in kept
             for role in each.returns
             for said in each.episode.replies(role)
             for x in said.reply.tokens.sampled
@@ -252,7 +252,7 @@ def test_the_exact_sampled_ids_are_learned(
         assert sorted(x for r in rows for x in r["labels"] if x != IGNORED) == sorted(sampled)
         wanted = [
             row.ids
-            for each in found
+            for each in kept
             for role in each.returns
             for row in each.episode.trajectory(role).rows
         ]

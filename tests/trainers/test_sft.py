@@ -35,17 +35,11 @@ from playpen.training import (
     train,
 )
 from playpen_trainers import sft as sft_module
-from playpen_trainers.data import (
-    IGNORED,
-    SupervisedRow,
-    chat_rows,
-    fitting,
-    imitation_rows,
-    read_chats,
-    role_rows,
-)
+from playpen_trainers.episode_rows import role_rows
+from playpen_trainers.general_chat import chat_rows, read_chats
 from playpen_trainers.learner import check_learner, load_learner
 from playpen_trainers.sft import SFTOptions, supervised_trainer
+from playpen_trainers.supervised_rows import IGNORED, SupervisedRow, fitting, imitation_rows
 from playpen_trainers.tiny import make_tiny_model, word_tokenizer
 
 # The test of learning, fixed before it was run.  Seed 0 was used to find the settings.
@@ -319,16 +313,16 @@ def test_just_the_roles_own_tokens_get_a_gradient(tmp_path: Path, rank: int, pac
     rows = talk_rows(chat)
     trainer = trainer_over(rows, tmp_path, lora_r=rank, packing=packing, max_length=48)
     batch = batch_of(trainer)
-    found = trained_tokens(trainer, batch)
+    own = trained_tokens(trainer, batch)
     pieces: list[tuple[list[int], torch.Tensor]] = []
     if packing:
-        [ids], [places], [trained] = batch["input_ids"], batch["position_ids"], found
+        [ids], [places], [trained] = batch["input_ids"], batch["position_ids"], own
         starts = [*(places == 0).nonzero().flatten().tolist(), len(ids)]
         for start, end in itertools.pairwise(starts):
             pieces.append((ids[start:end].tolist(), trained[start:end]))
     else:
         for ids, mask, trained in zip(
-            batch["input_ids"], batch["attention_mask"], found, strict=True
+            batch["input_ids"], batch["attention_mask"], own, strict=True
         ):
             assert not (trained & (mask == 0)).any()
             pieces.append((ids[: mask.sum()].tolist(), trained))
@@ -345,7 +339,7 @@ def test_labels_that_are_off_by_one_are_noticed(tmp_path: Path, by: int):
     batch = batch_of(trainer)
     check_gradient(trainer, batch, expected)
     shifted = {**batch, "labels": batch["labels"].roll(by, dims=1)}
-    with pytest.raises(AssertionError, match="are trained but should not be"):
+    with pytest.raises(AssertionError, match="wrongly trained"):
         check_gradient(trainer, shifted, expected)
 
 
@@ -424,8 +418,8 @@ def test_trl_heeds_a_completion_mask_only_if_told_so(
     """Contract with TRL: why our rows carry labels, not masks."""
     columns = {"input_ids": [IDS], "completion_mask": [[0, 0, 1, 1, 0, 0]]}
     trainer = raw_trl(columns, tmp_path, completion_only_loss=option)
-    [found] = trained_tokens(trainer, batch_of(trainer))
-    assert found.nonzero().flatten().tolist() == trained
+    [own] = trained_tokens(trainer, batch_of(trainer))
+    assert own.nonzero().flatten().tolist() == trained
 
 
 def test_trl_cuts_rows_at_its_own_default_length(tmp_path: Path):

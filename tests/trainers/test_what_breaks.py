@@ -25,6 +25,7 @@ from tests.trainers.online_kit import (
     tiny_base,
     trl_batch,
 )
+from tests.trainers.recorder import Recorder, laid_out
 from transformers import AutoModelForCausalLM, AutoTokenizer
 from trl import GRPOConfig, GRPOTrainer
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
@@ -32,9 +33,9 @@ from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 from playpen.rewards import RewardTable, partner_broke_it
 from playpen.training import ConfigError, TeacherTable, train
 from playpen_trainers import grpo as grpo_module
-from playpen_trainers.data import OnlineRow
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions
-from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
+from playpen_trainers.online import RoleSample
+from playpen_trainers.online_rows import OnlineRow
 
 pytestmark = pytest.mark.filterwarnings("ignore:You are using 'rollout_func'")
 
@@ -49,33 +50,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(autouse=True)
 def _games(monkeypatch: pytest.MonkeyPatch) -> None:
     register_games(monkeypatch)
-
-
-class Seen:
-    """What a training played, and the batches it was trained on."""
-
-    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        self.played: list[Batch] = []
-        self.rows: list[list[OnlineRow]] = []
-        self.batches: list[dict[str, Any]] = []
-        play, lay_out = OnlineRollouts.play, DialogueGRPOTrainer._lay_out
-
-        def watched_play(rollouts: OnlineRollouts, *args: Any) -> Batch:
-            self.played.append(play(rollouts, *args))
-            return self.played[-1]
-
-        def watched_layout(trainer: Any, rows: list[OnlineRow]) -> dict[str, Any]:
-            self.rows.append(rows)
-            self.batches.append(lay_out(trainer, rows))
-            return self.batches[-1]
-
-        monkeypatch.setattr(OnlineRollouts, "play", watched_play)
-        monkeypatch.setattr(DialogueGRPOTrainer, "_lay_out", watched_layout)
-
-
-@pytest.fixture
-def seen(monkeypatch: pytest.MonkeyPatch) -> Seen:
-    return Seen(monkeypatch)
 
 
 def rollout_of(**changes: Any) -> Callable[..., dict[str, Any]]:
@@ -122,15 +96,17 @@ def test_trl_takes_exactly_one_completion_per_prompt(base: Path, tmp_path: Path)
         shuffle_sequence_dict(batch)
 
 
-def test_an_episode_gives_as_many_rows_as_it_has(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_an_episode_gives_as_many_rows_as_it_has(
+    base: Path, tmp_path: Path, recorder: Recorder
+) -> None:
     """Two roles, and the questions aside of one of them."""
     train("grpo", config(base, max_steps=1), tmp_path / "out")
-    [batch] = seen.played
+    [batch] = recorder.played
     assert len(batch.episodes) == 8
-    assert len(seen.batches[0]["prompt_ids"]) == sum(
+    assert len(recorder.batches[0]["prompt_ids"]) == sum(
         len(part.rows) for part in batch.parts if part.use != "drop"
     )
-    assert len(seen.batches[0]["prompt_ids"]) >= 3 * 8 - 4
+    assert len(recorder.batches[0]["prompt_ids"]) >= 3 * 8 - 4
 
 
 # --- empty completions ---------------------------------------------------------------------------
@@ -142,16 +118,16 @@ def test_trl_breaks_on_an_empty_completion(base: Path, tmp_path: Path) -> None:
         trl_batch(raw_trl(base, tmp_path, rollout_of(completion_ids=ids)))
 
 
-def test_replies_without_a_token_are_no_rows(tmp_path: Path, seen: Seen) -> None:
+def test_replies_without_a_token_are_no_rows(tmp_path: Path, recorder: Recorder) -> None:
     """The painter's prompt leaves no room in so short a context: it says nothing, and loses."""
     short = tiny_base(tmp_path / "short", context=12)
     share = RewardTable(partner_fault="share")
     train("grpo", config(short, max_steps=1, reward=share), tmp_path / "out")
-    replies = [r for e in seen.played[0].episodes for r in e.replies("painter")]
+    replies = [r for e in recorder.played[0].episodes for r in e.replies("painter")]
     assert any(r.reply.stop_reason == "context" for r in replies)
     assert any(not r.reply.tokens.sampled for r in replies if r.reply.tokens)
-    assert seen.rows[0]
-    assert all(any(row.mask) for row in seen.rows[0])
+    assert recorder.rows[0]
+    assert all(any(row.mask) for row in recorder.rows[0])
     [line] = steps_of(tmp_path / "out")
     assert line["loss"] == line["loss"]  # not NaN
 
@@ -173,7 +149,7 @@ def test_trl_stands_a_batch_that_is_masked_as_a_whole(base: Path, tmp_path: Path
 
 
 def test_a_part_that_is_left_out_does_not_count_in_its_group(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """The wisher breaks a rule in many second rounds, which is not the painter's doing."""
     spoiled = config(
@@ -187,7 +163,7 @@ def test_a_part_that_is_left_out_does_not_count_in_its_group(
         reward=RewardTable(terms={"outcome": {"aborted": -5.0}}),
     )
     train("grpo", spoiled, tmp_path / "out")
-    [batch] = seen.played
+    [batch] = recorder.played
     dropped = [part for part in batch.parts if part.use == "drop"]
     kept = [part for part in batch.parts if part.use == "train"]
     assert dropped and kept
@@ -199,7 +175,7 @@ def test_a_part_that_is_left_out_does_not_count_in_its_group(
             values += [part.returns[0] - sum(group) / len(group)] * len(part.rows)
         return values
 
-    found = [row.advantages[-1] for row in seen.rows[0]]
+    found = [row.advantages[-1] for row in recorder.rows[0]]
     assert found == pytest.approx(expected(kept))
     assert found != pytest.approx(expected(batch.parts))
     assert steps_of(tmp_path / "out")[0]["dropped"] > 0
@@ -240,15 +216,17 @@ def test_a_mask_that_is_too_short_trains_nothing_foreign(base: Path, tmp_path: P
     trainer = bare_trainer(base, tmp_path, options)
     long = OnlineRow([2], [6, 7, 8, END], [1] * 4, [-1.0] * 4, [1.0] * 4)
     short = OnlineRow([2], [6, 7, END], [1], [-1.0], [1.0])
-    batch = trainer._lay_out([long, short])
+    batch = laid_out(trainer, [long, short])
     assert batch["tool_mask"][1].tolist() == [1, 0, 0, 0]
     assert batch["advantages"][1].tolist() == [1.0, 0.0, 0.0, 0.0]
 
 
-def test_masks_are_as_long_as_what_they_mask(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_masks_are_as_long_as_what_they_mask(
+    base: Path, tmp_path: Path, recorder: Recorder
+) -> None:
     train("grpo", config(base), tmp_path / "out")
-    assert len(seen.rows) == 2
-    for rows, batch in zip(seen.rows, seen.batches, strict=True):
+    assert len(recorder.rows) == 2
+    for rows, batch in zip(recorder.rows, recorder.batches, strict=True):
         for row in rows:
             lengths = {len(row.completion), len(row.mask), len(row.logprobs), len(row.advantages)}
             assert len(lengths) == 1
@@ -275,13 +253,15 @@ def test_trl_drops_a_row_that_ends_in_a_foreign_message(base: Path, tmp_path: Pa
     assert not trained_logps(trainer, batch)[0].any()
 
 
-def test_a_row_ends_in_the_learners_last_token(base: Path, tmp_path: Path, seen: Seen) -> None:
+def test_a_row_ends_in_the_learners_last_token(
+    base: Path, tmp_path: Path, recorder: Recorder
+) -> None:
     train("grpo", config(base), tmp_path / "out")
-    ends = [row.completion[-1] for rows in seen.rows for row in rows]
-    assert all(row.mask[0] and row.mask[-1] for rows in seen.rows for row in rows)
+    ends = [row.completion[-1] for rows in recorder.rows for row in rows]
+    assert all(row.mask[0] and row.mask[-1] for rows in recorder.rows for row in rows)
     # Replies that ran into the token limit are trained like those that were ended.
     assert END in ends and set(ends) != {END}
-    for rows, batch in zip(seen.rows, seen.batches, strict=True):
+    for rows, batch in zip(recorder.rows, recorder.batches, strict=True):
         assert batch["tool_mask"].sum().item() == sum(sum(row.mask) for row in rows)
         assert batch["num_items_in_batch"].item() == sum(sum(row.mask) for row in rows)
 
@@ -297,13 +277,15 @@ def test_trl_does_not_look_at_lengths(base: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("limit", [None, 18])
-def test_no_row_is_longer_than_the_limit(tmp_path: Path, seen: Seen, limit: int | None) -> None:
+def test_no_row_is_longer_than_the_limit(
+    tmp_path: Path, recorder: Recorder, limit: int | None
+) -> None:
     short = tiny_base(tmp_path / "short", context=26)
     changes: dict[str, Any] = {} if limit is None else {"max_length": limit}
     train("grpo", config(short, **changes), tmp_path / "out")
-    lengths = [len(row.prompt) + len(row.completion) for rows in seen.rows for row in rows]
+    lengths = [len(row.prompt) + len(row.completion) for rows in recorder.rows for row in rows]
     assert max(lengths) <= (limit or 26)
-    played = [len(r.ids) for batch in seen.played for part in batch.parts for r in part.rows]
+    played = [len(r.ids) for batch in recorder.played for part in batch.parts for r in part.rows]
     if limit is not None:
         assert max(played) > limit  # it was played on, and cut for training
         assert max(lengths) == limit
@@ -323,7 +305,7 @@ def test_trl_leaves_a_row_without_a_reward_out_of_its_group(base: Path, tmp_path
 
 @pytest.mark.parametrize("fault", ["drop", "neutral", "share"])
 def test_what_becomes_of_a_part_whose_partner_broke_the_game(
-    base: Path, tmp_path: Path, seen: Seen, fault: Any
+    base: Path, tmp_path: Path, recorder: Recorder, fault: Any
 ) -> None:
     spoiled = config(
         base,
@@ -336,7 +318,7 @@ def test_what_becomes_of_a_part_whose_partner_broke_the_game(
         reward=RewardTable(terms={"outcome": {"aborted": -1.0}}, partner_fault=fault),
     )
     train("grpo", spoiled, tmp_path / "out")
-    [batch], [rows] = seen.played, seen.rows
+    [batch], [rows] = recorder.played, recorder.rows
     broken = [part for part in batch.parts if partner_broke_it(part.episode, "painter")]
     whole = [part for part in batch.parts if part not in broken]
     assert broken and whole
@@ -357,14 +339,14 @@ def test_what_becomes_of_a_part_whose_partner_broke_the_game(
 
 
 def test_a_batch_in_which_all_parts_are_left_out_is_stood(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """The partner breaks the game at once, each time: there is nothing to learn from."""
     spoiled = config(base, roles=["painter"], teacher=TeacherTable(player=f"{HERE}:always_spoil"))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         final = train("grpo", spoiled, tmp_path / "out")
-    assert seen.rows == [[], []]
+    assert recorder.rows == [[], []]
     lines = steps_of(tmp_path / "out")
     assert [line["loss"] for line in lines] == [0, 0]
     assert all(line["grad_norm"] == 0 for line in lines)
@@ -461,7 +443,7 @@ def test_the_ratio_starts_from_the_samplers_log_probabilities(
         per_device_train_batch_size=4, num_generations=2, num_iterations=2, off_policy=off_policy
     )
     trainer = bare_trainer(base, tmp_path, options)
-    found = trainer._lay_out([OnlineRow([2], [6, END], [1, 1], [-9.0, -8.0], [1.0, 1.0])])
+    found = laid_out(trainer, [OnlineRow([2], [6, END], [1, 1], [-9.0, -8.0], [1.0, 1.0])])
     expected = found["sampling_per_token_logps"]
     assert expected.tolist() == [[-9.0, -8.0]]
     assert torch.equal(found["old_per_token_logps"], expected) == (off_policy == "sampler")
@@ -476,7 +458,7 @@ def test_trl_loses_rows_that_do_not_fill_a_slice() -> None:
 
 
 def test_no_row_is_lost_between_slices(
-    base: Path, tmp_path: Path, seen: Seen, monkeypatch: pytest.MonkeyPatch
+    base: Path, tmp_path: Path, recorder: Recorder, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     optimised: list[int] = []
     original = DialogueGRPOTrainer.compute_loss
@@ -495,11 +477,11 @@ def test_no_row_is_lost_between_slices(
         save_steps=4,
     )
     train("grpo", four, tmp_path / "out")
-    [rows] = seen.rows
-    assert len(seen.played[0].episodes) == 12
+    [rows] = recorder.rows
+    assert len(recorder.played[0].episodes) == 12
     assert len(optimised) == 4
     assert sum(optimised) == sum(sum(row.mask) for row in rows)
-    assert len(seen.batches[0]["prompt_ids"]) % 4 == 0
+    assert len(recorder.batches[0]["prompt_ids"]) % 4 == 0
 
 
 # --- resuming ------------------------------------------------------------------------------------
@@ -550,7 +532,7 @@ def test_a_checkpoint_within_a_generation_batch_is_refused(
 
 
 def test_a_training_goes_on_from_the_end_of_a_generation_batch(
-    base: Path, tmp_path: Path, seen: Seen
+    base: Path, tmp_path: Path, recorder: Recorder
 ) -> None:
     """The batch after the checkpoint is the one that an undisturbed training plays."""
     made = config(
@@ -561,12 +543,12 @@ def test_a_training_goes_on_from_the_end_of_a_generation_batch(
         save_steps=2,
     )
     train("grpo", made, tmp_path / "out")
-    assert len(seen.played) == 2
+    assert len(recorder.played) == 2
     shutil.rmtree(tmp_path / "out" / "final")
     shutil.rmtree(tmp_path / "out" / "checkpoints" / "checkpoint-4")
     train("grpo", made, tmp_path / "out")
-    assert len(seen.played) == 3
-    assert seen.played[2].digest() == seen.played[1].digest()
-    assert seen.played[2].digest() != seen.played[0].digest()
-    for key, tensor in seen.batches[1].items():
-        assert torch.equal(tensor, seen.batches[2][key]), key
+    assert len(recorder.played) == 3
+    assert recorder.played[2].digest() == recorder.played[1].digest()
+    assert recorder.played[2].digest() != recorder.played[0].digest()
+    for key, tensor in recorder.batches[1].items():
+        assert torch.equal(tensor, recorder.batches[2][key]), key

@@ -8,6 +8,7 @@ from typing import NamedTuple
 import msgspec
 
 from playpen.episode import Key
+from playpen.files import write_atomically
 from playpen.store import (
     EpisodeWriter,
     Progress,
@@ -160,8 +161,7 @@ def quarantine(run: Run, faults: Iterable[Fault]) -> None:
             file = run.path / name
             if not file.exists():
                 continue
-            rest = file.with_suffix(".part")
-            with rest.open("wb") as kept, file.with_suffix(".damaged").open("ab") as moved:
-                for number, line in numbered_lines(file):
-                    (moved if number in wanted else kept).write(line)
-            rest.replace(file)
+            lines = list(numbered_lines(file))
+            with file.with_suffix(".damaged").open("ab") as moved:
+                moved.writelines(line for number, line in lines if number in wanted)
+            write_atomically(file, (line for number, line in lines if number not in wanted))

@@ -7,40 +7,26 @@ follows the prompt for the model's own.  So rows come tokenised, each with a mas
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Literal
 
-import datasets
-import torch
 from trl import DPOConfig, DPOTrainer
 
 from playpen.bounds import NonNegativeFloat, PositiveInt
-from playpen.episode import Episode
-from playpen.training import ConfigError, Trainer, TrainingRun
-from playpen_trainers.arguments import adapter, arguments, length_limit
-from playpen_trainers.checkpointing import fit, starting_point
-from playpen_trainers.data import PreferenceRow, padded
-from playpen_trainers.learner import Learner
-from playpen_trainers.pairs import (
-    Forking,
-    Match,
-    Numbers,
+from playpen.chat_format import ChatFormat
+from playpen.training import ConfigError, TrainingRun
+from playpen_trainers.preferences.collators import PairCollator
+from playpen_trainers.preferences.dialogue_pairs import Match, dialogue_pairs
+from playpen_trainers.preferences.returns import role_returns
+from playpen_trainers.preferences.rollouts import PreferenceRollouts
+from playpen_trainers.preferences.rows import TokenPair, at_most
+from playpen_trainers.preferences.saved_rows import Numbers
+from playpen_trainers.preferences.trainer import (
+    Collected,
     PreferenceOptions,
-    PreferenceRollouts,
-    Turns,
-    at_most,
-    check_source,
-    collected,
-    dialogue_pairs,
-    judge,
-    kept,
-    recorded,
-    reference,
-    too_long,
-    turn_pairs,
+    PreferenceTrainer,
+    TokenisedRows,
 )
-from playpen_trainers.seats import Seating, seated_learner
-from playpen_trainers.validation import Validation
+from playpen_trainers.preferences.turn_pairs import Forking, Turns, turn_pairs
 
 
 class DPOOptions(PreferenceOptions, kw_only=True):
@@ -90,53 +76,26 @@ class DPOOptions(PreferenceOptions, kw_only=True):
     label_smoothing: NonNegativeFloat = 0.0
 
 
-class PreferenceCollator:
-    """Makes TRL's batch: all chosen sides, then all rejected ones, with our masks.
-
-    Args:
-        pad: id that fills up shorter rows.
-        limit: longest row in tokens; what comes after is cut off.
-    """
-
-    def __init__(self, pad: int, limit: int) -> None:
-        self._pad = pad
-        self._limit = limit
-
-    def __call__(self, rows: Sequence[dict[str, Any]]) -> dict[str, torch.Tensor]:
-        """The batch of some rows."""
-        batch = padded(
-            [
-                (row["prompt"] + row[side], [0] * len(row["prompt"]) + row[f"{side}_mask"])
-                for side in ("chosen", "rejected")
-                for row in rows
-            ],
-            self._pad,
-            self._limit,
-        )
-        for name in ("ref_chosen_logps", "ref_rejected_logps"):
-            if name in rows[0]:
-                batch[name] = torch.tensor([row[name] for row in rows])
-        return batch
-
-
-class DialogueDPOTrainer(DPOTrainer):
+class DialogueDPOTrainer(TokenisedRows, DPOTrainer):
     """TRL's trainer for rows that are tokenised already."""
 
-    def _prepare_dataset(self, dataset: Any, *_: Any) -> Any:
-        return dataset
 
-
-class DPO(Trainer):
+class DPO(PreferenceTrainer[TokenPair]):
     """Make the better of two dialogues, or of two replies, more likely than the worse one."""
 
     Options = DPOOptions
     options: DPOOptions
 
+    trl_trainer = DialogueDPOTrainer
+    trl_config = DPOConfig
+    collator = PairCollator
+    row_type = TokenPair
+    row_file = "pairs.jsonl"
+
     def check(self, run: TrainingRun) -> None:
         """Refuse what does not fit together, before anything is loaded."""
-        options = self.options
-        check_source(run, options)
-        runs = run.config.data.runs
+        super().check(run)
+        options, runs = self.options, run.config.data.runs
         if options.pairs == "turn":
             if runs:
                 raise ConfigError(
@@ -164,129 +123,45 @@ class DPO(Trainer):
                 "from there on every preference would be the wrong way round"
             )
 
-    def recordings(self, run: TrainingRun) -> list[tuple[Episode, tuple[str, ...]]]:
-        """All finished episodes: preferences need the bad ones, too."""
-        return recorded(run)
-
-    def train(self, run: TrainingRun) -> Path:
-        """Collect pairs, and train the learner on them.
-
-        The pairs are kept in ``pairs.jsonl``; interrupted training continues with them.
+    def make_rows(
+        self, run: TrainingRun, chat: ChatFormat, collected: Collected, rollouts: PreferenceRollouts
+    ) -> tuple[Numbers, list[TokenPair]]:
+        """Pair dialogues or replies.
 
         Raises:
-            ConfigError: the learner is not an ``hf:`` model, or there is nothing to compare.
+            ConfigError: none is better than another one.
             PlayerError: every episode failed.
         """
-        options = self.options
-        start = starting_point(run)
-        learner, seating = seated_learner(run, options)
-        try:
-            args = self._arguments(run)
-            numbers, rows = kept(
-                run.output / "pairs.jsonl",
-                PreferenceRow,
-                args,
-                lambda: self._collect(run, learner, seating, str(args.device)),
-            )
-            limit = length_limit(options, learner)
-            rows = _fitting(rows, limit)
-            if not start.step:
-                run.log(0, {**numbers, "rows": len(rows), "trained_tokens": _trained(rows, limit)})
-            validation = Validation(run, learner, seating)
-            trainer = DialogueDPOTrainer(
-                model=learner.model,
-                ref_model=reference(run, learner, options),
-                args=args,
-                data_collator=PreferenceCollator(learner.tokenizer.pad_token_id, limit),
-                train_dataset=datasets.Dataset.from_list(
-                    [{name: getattr(row, name) for name in _COLUMNS} for row in rows]
-                ),
-                processing_class=learner.tokenizer,
-                peft_config=adapter(options, learner),
-            )
-            validation.attach(trainer)
-            final = fit(trainer, run, learner, start, [validation])
-        finally:
-            seating.close()
-        return validation.result(final)
-
-    def _collect(
-        self, run: TrainingRun, learner: Learner, seating: Seating, device: str
-    ) -> tuple[Numbers, list[PreferenceRow]]:
-        """Play, or read what was recorded, and compare."""
-        options = self.options
-        rewards = run.rewards()
-        share = run.config.reward.partner_fault == "share"
-        table = PreferenceRollouts.of(learner, seating, device)
-        jobs, episodes = collected(run, table, options.samples)
-        numbers: Numbers = {
-            "episodes": len(episodes),
-            "success": sum(episode.success for episode, _ in episodes) / len(episodes),
-        }
+        options, rewards = self.options, run.rewards()
+        share_fault = run.config.reward.partner_fault == "share"
         if options.pairs == "turn":
-            how = Forking(
-                options.candidates,
-                options.continuations,
-                options.turns,
-                options.z,
-                options.min_margin,
-                run.config.rollout.seed,
-                share,
+            forking = Forking(
+                candidates=options.candidates,
+                continuations=options.continuations,
+                turns=options.turns,
+                z=options.z,
+                margin=options.min_margin,
+                seed=run.config.rollout.seed,
+                share_fault=share_fault,
             )
-            rows = turn_pairs(learner.chat, jobs, table, rewards, how)
+            rows = turn_pairs(chat, collected.jobs, rollouts, rewards, forking)
         else:
-            parts = judge(episodes, rewards, share_fault=share)
-            rows = dialogue_pairs(
-                learner.chat, parts, match=options.match, margin=options.min_margin
-            )
+            returns = role_returns(collected.episodes, rewards, share_fault=share_fault)
+            rows = dialogue_pairs(chat, returns, match=options.match, margin=options.min_margin)
         if not rows:
             raise ConfigError(
-                f"none of the {len(episodes)} episodes is clearly better than another one in the "
-                "same situation; play more of them (trainer.samples), or lower trainer.min_margin "
-                "or trainer.z"
+                f"none of the {len(collected.episodes)} episodes is clearly better than another "
+                "one in the same situation; play more of them (trainer.samples), or lower "
+                "trainer.min_margin or trainer.z"
             )
-        numbers |= {
-            "episodes_played": table.played,
-            "sampled_tokens": table.sampled,
-            "pairs": len(rows),
-        }
-        return numbers, at_most(rows, options.max_pairs, options.seed)
+        return {"pairs": len(rows)}, at_most(rows, options.max_pairs, options.seed)
 
-    def _arguments(self, run: TrainingRun) -> DPOConfig:
+    def columns(self, rows: Sequence[TokenPair]) -> list[dict[str, Any]]:
+        """The tokens and masks of both sides."""
+        names = ("prompt", "chosen", "chosen_mask", "rejected", "rejected_mask")
+        return [{name: getattr(row, name) for name in names} for row in rows]
+
+    def loss_arguments(self) -> dict[str, Any]:
+        """The arguments of `DPOConfig` that say which loss is used."""
         options = self.options
-        return arguments(
-            DPOConfig,
-            options,
-            run,
-            beta=options.beta,
-            loss_type=[options.loss_type],
-            label_smoothing=options.label_smoothing,
-            precompute_ref_log_probs=options.precompute_ref_log_probs,
-            max_length=None,  # our collator cuts
-            disable_dropout=not options.lora_dropout,
-            remove_unused_columns=False,
-        )
-
-
-_COLUMNS = ("prompt", "chosen", "chosen_mask", "rejected", "rejected_mask")
-
-
-def _fitting(rows: list[PreferenceRow], limit: int) -> list[PreferenceRow]:
-    """The rows both of whose sides have something to train within the limit."""
-    found = [
-        row
-        for row in rows
-        for room in [max(0, limit - len(row.prompt))]
-        if any(row.chosen_mask[:room]) and any(row.rejected_mask[:room])
-    ]
-    too_long(len(rows) - len(found), len(rows), limit)
-    return found
-
-
-def _trained(rows: Sequence[PreferenceRow], limit: int) -> int:
-    """How many tokens are trained in a pass over the rows."""
-    return sum(
-        sum(mask[: limit - len(row.prompt)])
-        for row in rows
-        for mask in (row.chosen_mask, row.rejected_mask)
-    )
+        return {"loss_type": [options.loss_type], "label_smoothing": options.label_smoothing}

@@ -41,9 +41,9 @@ from playpen_trainers.arguments import (
 from playpen_trainers.checkpointing import Stateful, fit, starting_point
 from playpen_trainers.collapse import CollapseWatch, repeated
 from playpen_trainers.curriculum import Curriculum
-from playpen_trainers.data import OnlineRow, online_rows
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.online import Batch, OnlineRollouts
+from playpen_trainers.online_rows import OnlineRow, online_rows
 from playpen_trainers.partners import Partners, check_partners
 from playpen_trainers.seats import LEARNER, Seating, seated_learner
 from playpen_trainers.validation import Validation

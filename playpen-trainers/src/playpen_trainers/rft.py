@@ -25,12 +25,12 @@ from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.arguments import length_limit, processes
 from playpen_trainers.checkpointing import starting_point
 from playpen_trainers.curriculum import Curriculum
-from playpen_trainers.data import fitting, imitation_rows
 from playpen_trainers.learner import Learner, check_learner, load_learner
 from playpen_trainers.online import Batch, OnlineRollouts, RoleSample
 from playpen_trainers.partners import Partners
 from playpen_trainers.seats import LEARNER, Seating
 from playpen_trainers.sft import SFTOptions, check_supervised, fine_tune, mixed_in
+from playpen_trainers.supervised_rows import fitting, imitation_rows
 from playpen_trainers.validation import Validation
 
 
@@ -80,6 +80,10 @@ class Done(msgspec.Struct):
     measured: dict[str, float] | None = None
 
 
+_PLAYED = "played.json"
+_DONE = "done.json"
+
+
 class Iteration(TrainingRun):
     """The directory of an iteration; what it logs goes to the log of the whole training.
 
@@ -108,17 +112,17 @@ class Iteration(TrainingRun):
 
     def done(self) -> Done | None:
         """What was noted when it was done."""
-        found: Done | None = _read(self.output / "done.json", Done)
-        return found
+        note: Done | None = _read(self.output / _DONE, Done)
+        return note
 
     def played(self) -> RolloutsDone | None:
         """What was noted when it had played."""
-        found: RolloutsDone | None = _read(self.output / "played.json", RolloutsDone)
-        return found
+        note: RolloutsDone | None = _read(self.output / _PLAYED, RolloutsDone)
+        return note
 
     def note(self, what: RolloutsDone | Done) -> None:
         """Note that it has played, or that it is done."""
-        name = "played.json" if isinstance(what, RolloutsDone) else "done.json"
+        name = _DONE if isinstance(what, Done) else _PLAYED
         _write(self.output / name, [what])
 
     def kept(self) -> list[Kept]:
@@ -126,9 +130,9 @@ class Iteration(TrainingRun):
         lines = (self.output / "kept.jsonl").read_bytes().splitlines()
         return [msgspec.json.decode(line, type=Kept) for line in lines]
 
-    def keep(self, found: Sequence[Kept]) -> None:
+    def keep(self, kept: Sequence[Kept]) -> None:
         """Write down what it learns from."""
-        _write(self.output / "kept.jsonl", found)
+        _write(self.output / "kept.jsonl", kept)
 
 
 def _read(path: Path, kind: type[Any]) -> Any:
@@ -223,8 +227,8 @@ class _Training:
         if processes().is_main_process:
             iteration.note(done)
             if done.measured is not None:
-                found = {f"eval/{name}": value for name, value in done.measured.items()}
-                iteration.log(steps, found)
+                measured = {f"eval/{name}": value for name, value in done.measured.items()}
+                iteration.log(steps, measured)
             # What is done needs no checkpoint to go on from.
             shutil.rmtree(iteration.output / "checkpoints", ignore_errors=True)
         return done
@@ -340,15 +344,15 @@ def best_parts(parts: Sequence[RoleSample], options: RFTOptions) -> list[RoleSam
             key = (part.episode.game, part.episode.instance, part.role)
             by_instance.setdefault(key, []).append(part)
     kept: list[RoleSample] = []
-    for found in by_instance.values():
-        found.sort(key=lambda part: -part.returns[0])  # stable: earlier ones first
+    for group in by_instance.values():
+        group.sort(key=lambda part: -part.returns[0])  # stable: earlier ones first
         if options.keep == "success":
-            found = [part for part in found if part.episode.success]
+            best = [part for part in group if part.episode.success]
         else:
-            top = found[0].returns[0]
-            found = [p for p in found if p.returns[0] == top and top > options.min_return]
+            top = group[0].returns[0]
+            best = [p for p in group if p.returns[0] == top and top > options.min_return]
         distinct: dict[object, RoleSample] = {}
-        for part in found:
+        for part in best:
             distinct.setdefault(_tokens(part), part)
         kept += list(distinct.values())[: options.per_instance]
     return kept
@@ -360,11 +364,11 @@ def _tokens(part: RoleSample) -> object:
 
 
 def _by_episode(parts: Sequence[RoleSample]) -> list[Kept]:
-    found: dict[int, Kept] = {}
+    by_episode: dict[int, Kept] = {}
     for part in parts:
-        kept = found.setdefault(id(part.episode), Kept(part.episode, {}))
+        kept = by_episode.setdefault(id(part.episode), Kept(part.episode, {}))
         kept.returns[part.role] = part.returns[0]
-    return list(found.values())
+    return list(by_episode.values())
 
 
 def _summary(batch: Batch, kept: Sequence[RoleSample]) -> dict[str, float]:

@@ -22,15 +22,10 @@ from playpen_trainers.arguments import (
     processes,
 )
 from playpen_trainers.checkpointing import Start, Stateful, fit, starting_point
-from playpen_trainers.data import (
-    SupervisedRow,
-    chat_rows,
-    fitting,
-    imitation_rows,
-    read_chats,
-)
+from playpen_trainers.general_chat import chat_rows, read_chats
 from playpen_trainers.learner import Learner, check_learner
 from playpen_trainers.seats import seated_learner
+from playpen_trainers.supervised_rows import SupervisedRow, fitting, imitation_rows
 from playpen_trainers.validation import Validation
 from playpen_trainers.vllm_rollouts import check_engine
 

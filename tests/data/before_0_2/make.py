@@ -126,8 +126,8 @@ TRAININGS: dict[str, dict[str, dict[str, Any]]] = {
         },
     },
 }
-INTERRUPTED_AT = {"sft": 4, "rft": 9, "dpo": 4, "kto": 4, "grpo": 4}
-"""The step that was the last one to be logged, one after a checkpoint."""
+LAST_STEP = 4
+"""The last optimiser step that each of them logged, one after it wrote a checkpoint."""
 
 GOING_ON = [
     "report talks oracle grpo --format json > report.json",
@@ -155,8 +155,8 @@ RESULTS = [
     "*/final/*.safetensors",
     "*/best/*.safetensors",
     "grpo/partners/*/*.safetensors",
-    "rft/iteration-2/*.json*",
-    "rft/iteration-2/final/*.safetensors",
+    "rft/iteration-[12]/*.json*",
+    "rft/iteration-[12]/final/*.safetensors",
 ]
 """What is kept of the results."""
 
@@ -182,7 +182,7 @@ def main() -> None:
                 work,
                 f"train {name} -c {name}.json -o {name}",
                 work / name / "metrics.jsonl",
-                lambda lines, last=INTERRUPTED_AT[name]: logged(lines, last),
+                trained,
             )
             (work / f"{name}.json").unlink()
         keep(work, HERE / "before", ["**/*"])
@@ -267,10 +267,10 @@ def interrupt(work: Path, line: str, file: Path, enough: Callable[[list[str]], b
     assert process.wait() == -signal.SIGKILL, f"it came to its end: {line}"
 
 
-def logged(lines: list[str], last: int) -> bool:
-    """Whether an optimiser step is in the log of a training."""
+def trained(lines: list[str]) -> bool:
+    """Whether the log of a training tells of the last step."""
     found = map(json.loads, lines)
-    return any(values["step"] == last and "loss" in values for values in found)
+    return any(values["step"] == LAST_STEP and "loss" in values for values in found)
 
 
 def tear(file: Path) -> None:

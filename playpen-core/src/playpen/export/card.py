@@ -17,7 +17,7 @@ import msgspec
 
 from playpen.escape import escape
 from playpen.export.conversations import Gathered, Selection, counted
-from playpen.export.records import KINDS, ChatMessage, Format, Made, PairRow, Row
+from playpen.export.records import KINDS, ChatMessage, Format, Made, MessagePairRow, Row
 from playpen.plugins import CORE
 
 _PLAIN = re.compile(r"[a-z0-9][a-z0-9_.-]*")
@@ -116,14 +116,14 @@ def dataset_card(recipe: Recipe, gathered: Gathered, made: Made, *, data: str) -
 
 def columns(kind: type[Row]) -> dict[str, Any]:
     """The type of each column of a kind of rows, `None` left out of what may be missing."""
-    found: dict[str, Any] = {}
+    types_of: dict[str, Any] = {}
     hints = get_type_hints(kind)
     for name in kind.__struct_fields__:
         hint = hints[name]
         if isinstance(hint, types.UnionType):
             [hint] = [part for part in hint.__args__ if part is not type(None)]
-        found[name] = hint
-    return found
+        types_of[name] = hint
+    return types_of
 
 
 _YAML: dict[Any, list[str]] = {
@@ -176,7 +176,7 @@ def _counts(rows: Sequence[Row]) -> str:
     """Rows per game, role and outcome; of a pair, that of the chosen one and the rejected one."""
 
     def outcome(row: Row) -> str:
-        if isinstance(row, PairRow):
+        if isinstance(row, MessagePairRow):
             return f"{row.chosen_outcome} over {row.rejected_outcome}"
         return row.outcome
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 
 import msgspec
 
@@ -92,7 +93,7 @@ class Origin(msgspec.Struct, frozen=True, kw_only=True):
     turn: int | None
 
 
-class Talk(msgspec.Struct, frozen=True, kw_only=True):
+class ExportedConversation(msgspec.Struct, frozen=True, kw_only=True):
     """A conversation of one role: the main one, or the one up to a side question.
 
     Attributes:
@@ -115,7 +116,7 @@ class Gathered(msgspec.Struct):
 
     Attributes:
         runs: path to configuration.
-        talks: the conversations that were let through, ordered by the episodes' identity.
+        conversations: those that were let through, ordered by the episodes' identity.
         episodes: how many episodes these conversations are of.
         left_out: how many episodes were not let through, or have no words of anybody wanted.
         failed: how many have no outcome, since the infrastructure failed.
@@ -123,7 +124,7 @@ class Gathered(msgspec.Struct):
     """
 
     runs: dict[str, RunConfig]
-    talks: list[Talk]
+    conversations: list[ExportedConversation]
     episodes: int = 0
     left_out: int = 0
     failed: int = 0
@@ -144,8 +145,8 @@ def gather(runs: Sequence[Run], selection: Selection, rewards: Rewards) -> Gathe
         RunError: a run is damaged.
     """
     _check(runs, selection)
-    found = Gathered({str(run.path): run.config for run in runs}, [])
-    ordered: list[tuple[Key, int, list[Talk]]] = []
+    gathered = Gathered({str(run.path): run.config for run in runs}, [])
+    ordered: list[tuple[Key, int, list[ExportedConversation]]] = []
     for number, run in enumerate(runs):
         configuration = content_hash(msgspec.to_builtins(run.config))
         finished: set[Key] = set()
@@ -155,31 +156,33 @@ def gather(runs: Sequence[Run], selection: Selection, rewards: Rewards) -> Gathe
                 failed.add(episode.key)
                 continue
             finished.add(episode.key)
-            talks = []
+            conversations = []
             if selection.has(episode):
-                talks = _talks(episode, selection, rewards, (str(run.path), configuration))
-            if not talks:
-                found.left_out += 1
+                conversations = _conversations(
+                    episode, selection, rewards, (str(run.path), configuration)
+                )
+            if not conversations:
+                gathered.left_out += 1
                 continue
             if episode.split == "test":
-                found.test += 1
+                gathered.test += 1
                 if not selection.allow_test:
                     raise ExportError(
                         f"{run.path}: {episode.name} is of the test split; who trains on it can no "
                         "longer be tested on it.  Export other episodes, or say --allow-test"
                     )
-            ordered.append((episode.key, number, talks))
-        found.failed += len(failed - finished)
+            ordered.append((episode.key, number, conversations))
+        gathered.failed += len(failed - finished)
     # A run holds episodes as they ended, which is a matter of timing.
     ordered.sort(key=lambda entry: entry[:2])
-    found.talks = [talk for _, _, talks in ordered for talk in talks]
-    found.episodes = len(ordered)
+    gathered.conversations = list(chain.from_iterable(entry[2] for entry in ordered))
+    gathered.episodes = len(ordered)
     if not ordered:
         raise ExportError(
-            f"nothing to export: none of the {found.left_out} finished episodes is let through"
-            + (f", and {found.failed} failed" if found.failed else "")
+            f"nothing to export: none of the {gathered.left_out} finished episodes is let through"
+            + (f", and {gathered.failed} failed" if gathered.failed else "")
         )
-    return found
+    return gathered
 
 
 def _check(runs: Sequence[Run], selection: Selection) -> None:
@@ -209,11 +212,11 @@ def _check(runs: Sequence[Run], selection: Selection) -> None:
                 )
 
 
-def _talks(
+def _conversations(
     episode: Episode, selection: Selection, rewards: Rewards, run: tuple[str, str]
-) -> list[Talk]:
+) -> list[ExportedConversation]:
     """The conversations of an episode that have something said in them."""
-    found: list[Talk] = []
+    conversations: list[ExportedConversation] = []
     for role, player in episode.players.items():
         turns = episode.turns(role)
         if not turns or not selection.has_role(role, player):
@@ -249,8 +252,8 @@ def _talks(
                 if _spoken(turns[number].reply)
             ]
             if said:
-                found.append(
-                    Talk(
+                conversations.append(
+                    ExportedConversation(
                         origin=origin,
                         messages=messages,
                         replies=[place for place, _ in said],
@@ -261,8 +264,8 @@ def _talks(
         for number, turn in enumerate(turns):
             if not turn.keep and _spoken(turn.reply):
                 messages = _messages(turn)
-                found.append(
-                    Talk(
+                conversations.append(
+                    ExportedConversation(
                         origin=msgspec.structs.replace(origin, side=True, turn=number),
                         messages=messages,
                         replies=[len(messages) - 1],
@@ -270,7 +273,7 @@ def _talks(
                         chance=chance,
                     )
                 )
-    return found
+    return conversations
 
 
 def _messages(turn: Turn) -> list[Message]:

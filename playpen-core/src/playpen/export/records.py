@@ -14,7 +14,7 @@ from typing import Any, Literal, TypeAlias
 import msgspec
 
 from playpen.conversation import Message
-from playpen.export.conversations import Origin, Talk
+from playpen.export.conversations import ExportedConversation, Origin
 
 Format: TypeAlias = Literal["sft", "dpo", "kto", "messages", "parquet"]
 
@@ -38,7 +38,7 @@ class ReplyRow(Origin, frozen=True, kw_only=True):
     completion: list[ChatMessage]
 
 
-class TalkRow(Origin, frozen=True, kw_only=True):
+class ConversationRow(Origin, frozen=True, kw_only=True):
     """One conversation.
 
     Attributes:
@@ -64,8 +64,8 @@ class LabelledRow(Origin, frozen=True, kw_only=True):
     label: bool
 
 
-class PairRow(msgspec.Struct, frozen=True, kw_only=True):
-    """Two ways of going on from the same messages, for `DPOTrainer`.
+class MessagePairRow(msgspec.Struct, frozen=True, kw_only=True):
+    """Two ways of going on from the same messages, for `DPOTrainer`; both begin with a reply.
 
     Attributes:
         prompt: what both have in common; it ends with a question to the role.
@@ -109,14 +109,14 @@ class PairRow(msgspec.Struct, frozen=True, kw_only=True):
     rejected_reward: float
 
 
-Row: TypeAlias = ReplyRow | TalkRow | LabelledRow | PairRow
+Row: TypeAlias = ReplyRow | ConversationRow | LabelledRow | MessagePairRow
 
 KINDS: dict[Format, type[Row]] = {
     "sft": ReplyRow,
-    "dpo": PairRow,
+    "dpo": MessagePairRow,
     "kto": LabelledRow,
-    "messages": TalkRow,
-    "parquet": TalkRow,
+    "messages": ConversationRow,
+    "parquet": ConversationRow,
 }
 """The rows of each format."""
 
@@ -130,7 +130,7 @@ class Made(msgspec.Struct):
     Attributes:
         rows: in the order of the conversations.
         blameless: conversations left out because another role is to blame for the outcome.
-        unpaired: situations that were met twice or more, and give no pair.
+        unpaired: groups of two or more conversations that give no pair.
     """
 
     rows: Sequence[Row]
@@ -138,7 +138,9 @@ class Made(msgspec.Struct):
     unpaired: int = 0
 
 
-def make_rows(form: Format, talks: Iterable[Talk], *, threshold: float = 0.0) -> Made:
+def make_rows(
+    form: Format, conversations: Iterable[ExportedConversation], *, threshold: float = 0.0
+) -> Made:
     """The rows of some conversations.
 
     Where another role is to blame for how an episode ended, the role's own part says nothing about
@@ -146,83 +148,95 @@ def make_rows(form: Format, talks: Iterable[Talk], *, threshold: float = 0.0) ->
 
     Args:
         form: the format.
-        talks: ordered conversations.
+        conversations: ordered conversations.
         threshold: with ``kto``, the reward that wanted conversations exceed.
     """
     if form == "sft":
-        return Made([row for talk in talks for row in _reply_rows(talk)])
+        return Made([row for conversation in conversations for row in _reply_rows(conversation)])
     if form in ("messages", "parquet"):
-        return Made([_talk_row(talk) for talk in talks])
-    talks = list(talks)
-    judged = [talk for talk in talks if talk.origin.fault in (None, talk.origin.role)]
+        return Made([_conversation_row(conversation) for conversation in conversations])
+    conversations = list(conversations)
+    judged = [
+        conversation
+        for conversation in conversations
+        if conversation.origin.fault in (None, conversation.origin.role)
+    ]
     if form == "kto":
-        made = Made([_labelled_row(talk, threshold) for talk in judged])
+        made = Made([_labelled_row(conversation, threshold) for conversation in judged])
     else:
-        made = _pairs(judged)
-    made.blameless = len(talks) - len(judged)
+        made = _message_pairs(judged)
+    made.blameless = len(conversations) - len(judged)
     return made
 
 
-def _reply_rows(talk: Talk) -> list[ReplyRow]:
+def _reply_rows(conversation: ExportedConversation) -> list[ReplyRow]:
     return [
         ReplyRow(
-            **_origin(talk) | {"turn": turn},
-            prompt=_chat(talk.messages[:place]),
-            completion=_chat(talk.messages[place : place + 1]),
+            **_origin(conversation) | {"turn": turn},
+            prompt=_chat(conversation.messages[:place]),
+            completion=_chat(conversation.messages[place : place + 1]),
         )
-        for place, turn in zip(talk.replies, talk.turns, strict=True)
+        for place, turn in zip(conversation.replies, conversation.turns, strict=True)
     ]
 
 
-def _talk_row(talk: Talk) -> TalkRow:
-    return TalkRow(**_origin(talk), messages=_chat(talk.messages), replies=talk.replies)
-
-
-def _labelled_row(talk: Talk, threshold: float) -> LabelledRow:
-    first = talk.replies[0]
-    return LabelledRow(
-        **_origin(talk),
-        prompt=_chat(talk.messages[:first]),
-        completion=_chat(talk.messages[first:]),
-        label=talk.origin.reward > threshold,
+def _conversation_row(conversation: ExportedConversation) -> ConversationRow:
+    return ConversationRow(
+        **_origin(conversation), messages=_chat(conversation.messages), replies=conversation.replies
     )
 
 
-def _pairs(talks: Sequence[Talk]) -> Made:
-    """In each situation, the two conversations that differ most in reward.
+def _labelled_row(conversation: ExportedConversation, threshold: float) -> LabelledRow:
+    first = conversation.replies[0]
+    return LabelledRow(
+        **_origin(conversation),
+        prompt=_chat(conversation.messages[:first]),
+        completion=_chat(conversation.messages[first:]),
+        label=conversation.origin.reward > threshold,
+    )
 
-    They must part where the role itself speaks: after other questions, another reply is no better
-    or worse.
+
+def _message_pairs(conversations: Sequence[ExportedConversation]) -> Made:
+    """In each group, the two conversations that differ most in reward.
+
+    A group is of one role, on one instance, with the same chance moves.  The pair's first message
+    that differs must be a reply of the role itself: after other questions, another reply is no
+    better or worse.  (A trainer that has a mask can also pair conversations that part where
+    somebody else speaks.)
     """
-    chancy = {(talk.origin.game, talk.origin.instance) for talk in talks if talk.chance}
-    situations: dict[tuple[Any, ...], list[Talk]] = {}
-    for talk in talks:
-        origin = talk.origin
+    chancy = {
+        (conversation.origin.game, conversation.origin.instance)
+        for conversation in conversations
+        if conversation.chance
+    }
+    groups: dict[tuple[Any, ...], list[ExportedConversation]] = {}
+    for conversation in conversations:
+        origin = conversation.origin
         puzzle = (origin.game, origin.instance)
         # Chance moves depend on the seed of the run; without any, all runs are alike.
         seed = origin.seed if puzzle in chancy else None
         key = (*puzzle, origin.rules, origin.role, origin.turn, seed)
-        situations.setdefault(key, []).append(talk)
-    made: list[PairRow] = []
+        groups.setdefault(key, []).append(conversation)
+    made: list[MessagePairRow] = []
     unpaired = 0
-    for group in situations.values():
-        ranked = sorted(group, key=lambda talk: -talk.origin.reward)
+    for group in groups.values():
+        ranked = sorted(group, key=lambda conversation: -conversation.origin.reward)
         pairs = [
             (better, worse)
             for better, worse in itertools.combinations(ranked, 2)
             if better.origin.reward > worse.origin.reward
         ]
         pairs.sort(key=lambda pair: pair[1].origin.reward - pair[0].origin.reward)
-        parted = ((pair, _parting(*pair)) for pair in pairs)
+        parted = ((pair, _first_different_reply(*pair)) for pair in pairs)
         best = next(((pair, place) for pair, place in parted if place is not None), None)
         if best is not None:
-            made.append(_pair_row(*best[0], best[1]))
+            made.append(_message_pair(*best[0], best[1]))
         elif len(group) > 1:
             unpaired += 1
     return Made(made, unpaired=unpaired)
 
 
-def _parting(better: Talk, worse: Talk) -> int | None:
+def _first_different_reply(better: ExportedConversation, worse: ExportedConversation) -> int | None:
     """The place of the first message that differs, if both players speak there."""
     for place, (ours, theirs) in enumerate(zip(better.messages, worse.messages, strict=False)):
         if ours.content != theirs.content:
@@ -230,14 +244,16 @@ def _parting(better: Talk, worse: Talk) -> int | None:
     return None
 
 
-def _pair_row(better: Talk, worse: Talk, place: int) -> PairRow:
+def _message_pair(
+    better: ExportedConversation, worse: ExportedConversation, place: int
+) -> MessagePairRow:
     shared = _origin(better)
     each = {
-        f"{side}_{name}": getattr(talk.origin, name)
-        for side, talk in (("chosen", better), ("rejected", worse))
+        f"{side}_{name}": getattr(conversation.origin, name)
+        for side, conversation in (("chosen", better), ("rejected", worse))
         for name in _OF_EACH
     }
-    return PairRow(
+    return MessagePairRow(
         **{name: shared[name] for name in _OF_BOTH},
         **each,
         prompt=_chat(better.messages[:place]),
@@ -246,8 +262,8 @@ def _pair_row(better: Talk, worse: Talk, place: int) -> PairRow:
     )
 
 
-def _origin(talk: Talk) -> dict[str, Any]:
-    return msgspec.structs.asdict(talk.origin)
+def _origin(conversation: ExportedConversation) -> dict[str, Any]:
+    return msgspec.structs.asdict(conversation.origin)
 
 
 def _chat(messages: Iterable[Message]) -> list[ChatMessage]:

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 import re
-import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -13,6 +11,7 @@ import msgspec
 from playpen.export.card import Recipe, columns, dataset_card
 from playpen.export.conversations import ExportError, Gathered, gather
 from playpen.export.records import KINDS, ChatMessage, Made, Row, make_rows
+from playpen.files import write_folder_atomically
 from playpen.plugins import load, registry
 from playpen.rewards import RewardFunction, Rewards
 from playpen.store import Run
@@ -61,24 +60,20 @@ def export_dataset(runs: Sequence[Run], path: Path, recipe: Recipe) -> Exported:
     if recipe.form == "parquet":
         _require_pyarrow()  # before the work, not after it
     gathered = gather(runs, recipe.selection, _rewards(recipe.reward))
-    made = make_rows(recipe.form, gathered.talks, threshold=recipe.threshold)
+    made = make_rows(recipe.form, gathered.conversations, threshold=recipe.threshold)
     if not made.rows:
         raise ExportError(_nothing(recipe, gathered, made))
     data = "train.parquet" if recipe.form == "parquet" else "train.jsonl"
     card = dataset_card(recipe, gathered, made, data=data)
-    unfinished = path.parent / f".{path.name}.{os.getpid()}.part"
     try:
-        unfinished.mkdir(parents=True)
-        (unfinished / "README.md").write_text(card, encoding="utf-8", newline="\n")
-        if recipe.form == "parquet":
-            _write_parquet(unfinished / data, made.rows, KINDS[recipe.form])
-        else:
-            _write_lines(unfinished / data, made.rows)
-        unfinished.rename(path)
+        with write_folder_atomically(path) as folder:
+            (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+            if recipe.form == "parquet":
+                _write_parquet(folder / data, made.rows, KINDS[recipe.form])
+            else:
+                _write_lines(folder / data, made.rows)
     except OSError as error:
         raise ExportError(f"{path} cannot be written: {error.strerror}") from None
-    finally:
-        shutil.rmtree(unfinished, ignore_errors=True)
     return Exported(path, gathered, made, [] if recipe.form == "parquet" else _dates(made.rows))
 
 
@@ -92,8 +87,8 @@ def _rewards(name: str) -> Rewards:
 def _nothing(recipe: Recipe, gathered: Gathered, made: Made) -> str:
     if recipe.form == "dpo":
         return (
-            f"nothing to export: no two of the {len(gathered.talks)} conversations make a pair.  A "
-            "pair is the same role of the same instance, told the same until it replied "
+            f"nothing to export: no two of the {len(gathered.conversations)} conversations make a "
+            "pair.  A pair is the same role of the same instance, told the same until it replied "
             "differently, with different rewards: play instances repeatedly, or name several runs"
         )
     return (
