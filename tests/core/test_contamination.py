@@ -10,13 +10,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.core.command_line import good, refused
 
+from playpen.fingerprints import Mark, hash_list, mark_of, read_hash_list
 from playpen.instance import SPLITS
 from playpen.instance_sets import document_of, ready_instances
 from playpen.plugins import get_game
 from playpen.store import Run
 from playpen.training import ConfigError, TrainingRun
 from playpen.training.config import DataTable, GamesTable, LearnerTable, TrainConfig
-from playpen.training.contamination import HeldOut, Mark, hash_list, mark_of, read_hash_list
+from playpen.training.contamination import HeldOut
 
 
 @pytest.fixture(autouse=True)

@@ -628,6 +628,8 @@ def recording(tmp_path: Path) -> Path:
     """A run of both games by two players who babble."""
     cast = make_cast([(None, BABBLE), ("finder", BABBLE)])
     instances = {"guessing": [guessing(limit=20)], "relay": [relay()]}
+    for [instance] in instances.values():
+        instance.split = "train"
     run = create_run(tmp_path / "recorded", instances, cast, episodes=60)
     play_run(run)
     return run.path

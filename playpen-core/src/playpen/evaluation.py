@@ -29,6 +29,7 @@ from playpen.scoring import (
 )
 from playpen.statistics import Scores, pass_at, score_intervals
 from playpen.store import Progress, Run, RunError
+from playpen.trained_on import Exposure, exposures
 
 _FAULTS_SHOWN = 10
 
@@ -74,6 +75,7 @@ class Evaluation(msgspec.Struct):
         tokens: by player.
         seconds: in which at least one episode was played.
         runs: directories of the episodes.
+        trained_on: instances that a player was trained on.
     """
 
     panels: dict[str, Panel]
@@ -81,6 +83,7 @@ class Evaluation(msgspec.Struct):
     tokens: dict[str, TokenCount]
     seconds: float
     runs: list[str]
+    trained_on: list[Exposure] = []
 
     @property
     def coverage(self) -> Coverage:
@@ -161,7 +164,7 @@ def evaluate(
         )
     }
     paths = [str(run.path) for run in runs]
-    return Evaluation(panels, per_game, scores.tokens, _seconds(spans), paths)
+    return Evaluation(panels, per_game, scores.tokens, _seconds(spans), paths, exposures(runs))
 
 
 def _readable(run: Run) -> Iterator[Episode]:

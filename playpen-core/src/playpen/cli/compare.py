@@ -13,12 +13,14 @@ from playpen.cli.exit_codes import ExitCode
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
-    from collections.abc import Collection
+    from collections.abc import Collection, Iterator
 
     from rich.table import Table
 
+    from playpen.provenance import InstanceSet
     from playpen.scoring import Results
     from playpen.statistics import Gain
+    from playpen.trained_on import Exposure
 
 
 @click.command()
@@ -38,9 +40,11 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
 
     Exit code 1 if two runs have no instance in common.
     """
+    import msgspec
     from rich.console import Console
 
     from playpen.cli.extras import needs_report
+    from playpen.escape import escape
 
     with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
@@ -58,14 +62,16 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             run: {
                 "gains": [_plain(gain) for gain in gains],
                 "reasons": [shift._asdict() for shift in shifts],
+                "over": {gain.game: str(first.sets[gain.game]) for gain in gains},
+                "trained_on": [msgspec.to_builtins(e) for e in first.trained_on + them.trained_on],
             }
-            for run, (gains, shifts) in compared.items()
+            for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True)
         }
         click.echo(json.dumps(document))
         return
     console = Console()
     alone = False
-    for run, (gains, shifts) in compared.items():
+    for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True):
         if not gains:
             click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
             alone = True
@@ -78,6 +84,8 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             style="dim",
             highlight=False,
         )
+        for line in _basis(first, them, [gain.game for gain in gains]):
+            click.echo(escape(line, one_line=True))
         if shifts:
             console.print(_reasons(shifts))
     if alone:
@@ -85,11 +93,19 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
 
 
 class RecordedResults(NamedTuple):
-    """What is compared: results, and how often each reason kept an instance from being won."""
+    """What is compared.
+
+    Attributes:
+        results: of every game and instance.
+        reasons: how often an instance was not won, by game, instance, and role and reason.
+        sets: per game, the instances and rules.
+        trained_on: instances that a player was trained on.
+    """
 
     results: Results
     reasons: Counter[tuple[str, str, tuple[str, str]]]
-    """By game, instance, and role and reason."""
+    sets: dict[str, InstanceSet]
+    trained_on: list[Exposure]
 
     def shares(self, game: str, instances: Collection[str]) -> dict[tuple[str, str], float]:
         """How often each reason occurred on some instances, in % of the episodes on them."""
@@ -121,8 +137,10 @@ class Shift(NamedTuple):
 
 def _recorded(path: str) -> RecordedResults:
     from playpen.failure_reasons import reason_of
+    from playpen.provenance import instance_sets
     from playpen.scoring import Aggregate
     from playpen.store import Run, run_directories
+    from playpen.trained_on import exposures
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
     games = {name: get_game(name) for run in runs for name in run.config.assignments}
@@ -135,7 +153,20 @@ def _recorded(path: str) -> RecordedResults:
             if reason is not None:
                 _, role, code = reason
                 counts[episode.game, episode.instance, (role or "", code or "lost")] += 1
-    return RecordedResults(aggregate.results, counts)
+    sets = {game: one for run in runs for game, one in instance_sets(run).items()}
+    return RecordedResults(aggregate.results, counts, sets, exposures(runs))
+
+
+def _basis(first: RecordedResults, other: RecordedResults, games: list[str]) -> Iterator[str]:
+    """What a comparison is over, which rules differ, and who was trained on it."""
+    from playpen.provenance import together
+
+    yield f"Over instances that both have played: {together(first.sets[game] for game in games)}."
+    for game in games:
+        before, after = first.sets[game].rules, other.sets[game].rules
+        if before != after:
+            yield f"{game} was played by rules {before} before and {after} after."
+    yield from map(str, dict.fromkeys(first.trained_on + other.trained_on))
 
 
 def _shifts(first: RecordedResults, other: RecordedResults) -> list[Shift]:

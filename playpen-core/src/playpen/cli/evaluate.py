@@ -70,7 +70,9 @@ HOME = Path("playpen-eval")
     help=f"{HOME}/<name> by default; what is there already is not played again.",
 )  # fmt: skip
 @click.option("--name", help="Of <name>.val.json and of the row in results.csv.")
-@click.option("--strict", is_flag=True, help="Give no score unless every episode was played.")
+@click.option("--strict", is_flag=True,
+    help="No score unless every episode was played, and nobody was trained on the instances.",
+)  # fmt: skip
 @click.option("--std", is_flag=True, help="Standard deviations in results.csv, as before 3.7.")
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
 def evaluate(
@@ -143,6 +145,7 @@ def evaluate(
     evaluation = score(runs, seen=seen, unseen=unseen, seed=seed, judged=rows.add)
     if strict:
         _refuse_incomplete(evaluation)
+        _refuse_trained_on(evaluation)
     file = _write(folder, name, evaluation, rows.scored, std=std)
     if as_json:
         click.echo(file.read_text(encoding="utf-8"), nl=False)
@@ -193,6 +196,22 @@ def _refuse_incomplete(evaluation: Evaluation) -> None:
     if lines:
         click.echo(
             escape("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
+        )
+        raise SystemExit(ExitCode.FOUND_PROBLEMS)
+
+
+def _refuse_trained_on(evaluation: Evaluation) -> None:
+    """Give no score over instances that a player was trained on.
+
+    Raises:
+        SystemExit: there are some; says how many of which game.
+    """
+    from playpen.escape import escape
+
+    lines = [f"  {exposure}" for exposure in evaluation.trained_on]
+    if lines:
+        click.echo(
+            escape("Trained on, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
         raise SystemExit(ExitCode.FOUND_PROBLEMS)
 

@@ -101,8 +101,8 @@ def hashes(games: tuple[str, ...], split: str, source: str | None, output: Path)
     playpen.toml registers ([held_out] files = ["FILE"]) or a configuration names (games.held_out).
     """
     from playpen.cli.playing import choose_instances
+    from playpen.fingerprints import hash_list, mark_of
     from playpen.plugins import registry
-    from playpen.training.contamination import hash_list, mark_of
 
     if output.exists():
         raise click.UsageError(

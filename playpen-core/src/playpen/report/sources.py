@@ -13,6 +13,7 @@ from playpen.episode import Episode, Key, Said
 from playpen.errors import PlaypenError
 from playpen.provenance import InstanceSet, instance_sets
 from playpen.store import Run, RunConfig, run_directories
+from playpen.trained_on import Exposure, exposures
 
 Curve = list[tuple[int, float]]
 """Points of a learning curve: step and value."""
@@ -27,6 +28,7 @@ class RecordedRuns(NamedTuple):
         config: what was asked for.
         coverage: per game, how much of that was played.
         sets: per game, the instances and rules that its score is over.
+        trained_on: instances that a player was trained on.
         attempts: all episodes, failed attempts included, without their tokens.
     """
 
@@ -35,6 +37,7 @@ class RecordedRuns(NamedTuple):
     config: RunConfig
     coverage: dict[str, Coverage]
     sets: dict[str, InstanceSet]
+    trained_on: list[Exposure]
     attempts: list[Episode]
 
     @property
@@ -121,7 +124,7 @@ def read_runs(path: Path, name: str) -> RecordedRuns:
     coverage = {game: part for run in runs for game, part in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
     sets = {game: one for run in runs for game, one in instance_sets(run).items()}
-    return RecordedRuns(name, path, config, coverage, sets, attempts)
+    return RecordedRuns(name, path, config, coverage, sets, exposures(runs), attempts)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -197,6 +197,7 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
     total = sum(coverage.values(), Coverage())
     ours = sorted(unknown & coverage.keys())
     notes = [f"{name} is not installed: its own metrics are not known here" for name in ours]
+    notes += map(str, recorded.trained_on)
     unscored = sum(game.unscored for game in score.games)
     if unscored:
         notes.append(f"{unscored} episodes are left out of the scores by the rules of their games")

@@ -79,6 +79,8 @@ def _games(evaluation: Evaluation) -> Table:
 
 
 def _notes(evaluation: Evaluation) -> Iterator[RenderableType]:
+    for exposure in evaluation.trained_on:
+        yield Text(escape(str(exposure), one_line=True), style="bold red")
     for title, game in evaluation.games.items():
         if not game.coverage.complete:
             yield Text(f"{_INCOMPLETE} {title}: {game.coverage.in_words()}", style="yellow")

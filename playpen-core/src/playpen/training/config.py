@@ -117,6 +117,8 @@ class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
 
     Attributes:
         runs: run directories; if none, the teacher plays `[games]` first.
+        splits: which recorded episodes are learned from, by the split of their instance:
+            ``train``, ``validation``, or ``unknown`` (of an imported file, say).
         outcomes: of ``success``, ``lose``, ``abort``.
         min_score: smallest main score.
         players: labels of players whose replies are learned; all if left out.
@@ -127,6 +129,7 @@ class DataTable(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
     """
 
     runs: list[str] = []
+    splits: tuple[Literal["train", "validation", "unknown"], ...] = ("train",)
     outcomes: tuple[str, ...] = ("success",)
     min_score: float | None = None
     players: list[str] | None = None

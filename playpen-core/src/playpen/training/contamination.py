@@ -6,12 +6,13 @@ question is found again in another file, another level, or another game of the f
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
+from playpen.fingerprints import mark_of, read_hash_list
 from playpen.game import Game
-from playpen.instance import Instance, InstanceError, content_hash
+from playpen.instance import Instance, InstanceError
 from playpen.instance_sets import ready_instances
 from playpen.player import did_you_mean
 from playpen.settings import SettingsError, read_settings
@@ -19,62 +20,7 @@ from playpen.training.config import ConfigError
 
 TABLE = "held_out"
 """Of ``playpen.toml``: ``[held_out] files = [...]``."""
-_COLUMNS = 4
 _SHOWN = 5
-
-
-class Mark(NamedTuple):
-    """What tells a held-out instance from others without showing what is in it.
-
-    Attributes:
-        game: name of its game.
-        instance: its content hash.
-        puzzle: hash of its fingerprint.
-        name: how people call it.
-    """
-
-    game: str
-    instance: str
-    puzzle: str
-    name: str
-
-
-def mark_of(game: Game, instance: Instance) -> Mark:
-    """The mark of an instance."""
-    name = f"{instance.experiment.name}/{instance.id}"
-    return Mark(game.name, instance.hash, content_hash(game.fingerprint(instance)), name)
-
-
-def hash_list(marks: Iterable[Mark]) -> str:
-    """The text of a hash list: a line for each instance, with tabs between its parts."""
-    lines = ["# game\tinstance\tpuzzle\tname"]
-    for mark in marks:
-        lines.append("\t".join("".join(" " if c in "\t\n\r" else c for c in part) for part in mark))
-    return "\n".join(lines) + "\n"
-
-
-def read_hash_list(path: Path) -> Iterator[Mark]:
-    """The marks of a hash list.
-
-    Raises:
-        ConfigError: the file cannot be read, or a line is not one of such a list.
-    """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except OSError as error:
-        raise ConfigError(f"{path}: the hash list cannot be read: {error.strerror}") from None
-    except UnicodeDecodeError as error:
-        raise ConfigError(f"{path}: not a hash list: {error}") from None
-    for number, line in enumerate(text.split("\n"), 1):
-        if not line.strip() or line.startswith("#"):
-            continue
-        parts = line.rstrip("\r").split("\t")
-        if len(parts) != _COLUMNS or not all(parts[:3]):
-            raise ConfigError(
-                f"{path}, line {number}: not a line of a hash list (game, instance, puzzle and "
-                "name with tabs between them); `playpen instances hashes` writes such lists"
-            )
-        yield Mark(*parts)
 
 
 class HeldOut:
@@ -89,7 +35,11 @@ class HeldOut:
         self._listed: dict[str, str] = {}
         self._tests: dict[str, frozenset[str]] = {}
         for file in files:
-            for mark in read_hash_list(file):
+            try:
+                marks = list(read_hash_list(file))
+            except InstanceError as error:
+                raise ConfigError(str(error)) from None
+            for mark in marks:
                 for key in (mark.instance, mark.puzzle):
                     self._listed.setdefault(key, f"{mark.game}/{mark.name} of {file}")
 

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import shutil
 from pathlib import Path
+from typing import Any
 
 import msgspec
 
+from playpen.files import write_atomically
+from playpen.fingerprints import TRAINED_ON
 from playpen.plugins import registry
 from playpen.training.config import ConfigError, TrainConfig
+from playpen.training.metrics_log import leads
 from playpen.training.plan import planned_training
 
 
@@ -24,18 +29,34 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
     trainer, run, _ = planned_training(name, config, output)
     run.output.mkdir(parents=True, exist_ok=True)
     resolved = {**msgspec.to_builtins(config), "trainer": msgspec.to_builtins(trainer.options)}
-    encoded = msgspec.json.encode({"trainer": name, "config": resolved})
-    document = msgspec.json.format(encoded, indent=2) + b"\n"
+    document = {"trainer": name, "config": resolved}
     file = run.output / "train.json"
-    if file.exists() and file.read_bytes() != document:
+    if file.exists() and not _is_same(file.read_bytes(), document, type(trainer.options)):
         raise ConfigError(
             f"{run.output} holds a training with another configuration (see {file.name}); "
             "choose another directory with -o, or remove it"
         )
-    file.write_bytes(document)
+    write_atomically(file, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    run.record_trained_on()
     hook = registry().manager.hook
     try:
         hook.playpen_train_started(run=run)
-        return trainer.train(run)
+        checkpoint = trainer.train(run)
     finally:
         hook.playpen_train_finished(run=run)
+    listed = run.output / TRAINED_ON
+    if leads() and checkpoint.is_dir() and listed.is_file() and checkpoint != run.output:
+        shutil.copyfile(listed, checkpoint / TRAINED_ON)
+    return checkpoint
+
+
+def _is_same(stored: bytes, document: dict[str, Any], options: type[msgspec.Struct]) -> bool:
+    """Whether a stored configuration is the same; what it does not have yet has its default."""
+    try:
+        before = msgspec.json.decode(stored, type=dict[str, Any])
+        config = msgspec.convert(before["config"], TrainConfig)
+        trainer = msgspec.to_builtins(msgspec.convert(config.trainer, options))
+    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+        return False
+    resolved = {**msgspec.to_builtins(config), "trainer": trainer}
+    return bool({"trainer": before.get("trainer"), "config": resolved} == document)

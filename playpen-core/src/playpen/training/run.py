@@ -10,6 +10,7 @@ from rich.console import Console
 
 from playpen.cast import Cast, make_cast
 from playpen.episode import Episode
+from playpen.fingerprints import TRAINED_ON
 from playpen.game import Game
 from playpen.instance import Instance
 from playpen.plugins import PluginError, load, registry
@@ -21,6 +22,7 @@ from playpen.training.config import ConfigError, TrainConfig, convert
 from playpen.training.instances import TrainingInstances
 from playpen.training.metrics_log import MetricsLog
 from playpen.training.recordings import episodes_to_learn, refuse_held_out
+from playpen.training.trained_on import TrainedOn
 
 
 class TrainingRun:
@@ -40,6 +42,7 @@ class TrainingRun:
         self.learner = config.learner.player
         self._instances = TrainingInstances(config)
         self._log = MetricsLog(self.output / "metrics.jsonl")
+        self._trained_on = TrainedOn(self.output / TRAINED_ON)
 
     def games(self) -> dict[str, Game]:
         """The games of the configuration by name."""
@@ -56,7 +59,19 @@ class TrainingRun:
             InstanceError: a file is not valid for its game.
             ConfigError: an instance is held out from training.
         """
-        return self._instances.training(renewal)
+        made = self._instances.training(renewal)
+        if not self.config.data.runs:
+            for instances in made.values():
+                self._trained_on.add(instances)
+        return made
+
+    def record_trained_on(self) -> None:
+        """From now on ``trained_on.tsv`` holds what was learned from, the learner's past included.
+
+        Raises:
+            ConfigError: the learner's own list is damaged.
+        """
+        self._trained_on.record(self.learner)
 
     def validation_instances(self) -> dict[str, list[Instance]]:
         """Per game, the instances that ``[eval]`` measures on: of the validation split.
@@ -129,11 +144,16 @@ class TrainingRun:
         runs = [Run.open(path) for path in self.config.data.runs]
         for run in runs:
             refuse_held_out(run, self._instances.held_out)
-        if not runs:
+        played = not runs
+        if played:
             teacher = self.config.teacher.player or "program:oracle"
             with make_cast([(None, teacher)]) as cast:
                 runs = [self.play("demonstrations", cast)]
-        return episodes_to_learn(runs, self.config, any_outcome=any_outcome)
+        chosen = episodes_to_learn(runs, self.config, any_outcome=any_outcome, any_split=played)
+        wanted = {(episode.game, episode.instance) for episode, _ in chosen}
+        for run in runs:
+            self._trained_on.add(i for i in run.instances() if (i.game, i.hash) in wanted)
+        return chosen
 
     def log(self, step: int, values: Mapping[str, Any]) -> None:
         """Record numbers: a line of ``metrics.jsonl``, and the observers are told.
