@@ -26,8 +26,9 @@ from playpen.scoring import (
     Results,
     TokenCount,
     score_games,
+    score_ranges,
 )
-from playpen.statistics import Scores, pass_at, score_intervals
+from playpen.statistics import Ranges, Scores, pass_at, score_intervals
 from playpen.store import Progress, Run, RunError
 
 CLEMSCORE, STATSCORE = "clemscore", "statscore"
@@ -97,7 +98,6 @@ def evaluate(
     *,
     seen: Collection[str] | None = None,
     unseen: Collection[str] | None = None,
-    seed: int = 0,
     judged: Callable[[Run, Episode, Mapping[str, Any] | None], None] | None = None,
 ) -> Evaluation:
     """Score what was recorded.
@@ -107,7 +107,6 @@ def evaluate(
         seen: games that the player was trained on; the complement of `unseen` if only that is
             given.  With neither, dialogue games are not divided.
         unseen: games that it was not trained on.
-        seed: of the resampling.
         judged: told about every episode and its scores, which are `None` where it counts in no
             mean.
 
@@ -139,10 +138,11 @@ def evaluate(
             if judged is not None:
                 judged(run, episode, row)
     scores, results = aggregate.score(), aggregate.results
+    ranges = score_ranges(games)
     found = {
         score.game: GameResult(
             score,
-            _intervals(results, [score.game], seed),
+            _intervals(results, [score.game], ranges),
             coverage[score.game],
             _pass_at(results.get(score.game, {}).values()),
         )
@@ -157,7 +157,7 @@ def evaluate(
             together.played,
             together.quality,
             names,
-            _intervals(results, names, seed),
+            _intervals(results, names, ranges),
             sum((coverage[name] for name in names), Coverage()),
         )
         for title, names in _panels(sorted(found), seen, unseen).items()
@@ -254,9 +254,9 @@ def _panels(
     return {title: names for title, names in panels.items() if names}
 
 
-def _intervals(results: Results, names: Iterable[str], seed: int) -> Scores | None:
+def _intervals(results: Results, names: Iterable[str], ranges: Ranges) -> Scores | None:
     chosen = {name: results[name] for name in names if results.get(name)}
-    return score_intervals(chosen, seed=seed) if chosen else None
+    return score_intervals(chosen, ranges) if chosen else None
 
 
 def _pass_at(attempts: Iterable[Attempts]) -> dict[int, float]:

@@ -139,7 +139,7 @@ def evaluate(
                 executor=executor,
             )  # fmt: skip
     rows = _Rows(name)
-    evaluation = score(runs, seen=seen, unseen=unseen, seed=seed, judged=rows.add)
+    evaluation = score(runs, seen=seen, unseen=unseen, judged=rows.add)
     if strict:
         _refuse_incomplete(evaluation)
     file = _write(folder, name, evaluation, rows.scored, std=std)

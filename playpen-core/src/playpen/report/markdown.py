@@ -52,7 +52,7 @@ def _runs(runs: Sequence[RunSummary]) -> Iterator[str]:
         ),
     )
     yield (
-        "\n95 % intervals in brackets (instances drawn anew). clemscore: % played times quality; "
+        "\n95 % intervals in brackets (over instances). clemscore: % played times quality; "
         "mean score: an aborted episode counts as 0."
     )
     for run in runs:
@@ -113,10 +113,10 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
                 escaped(gain.game),
                 str(gain.instances),
                 estimate(gain.difference, sign=True),
-                f"{gain.p_holm:.2g}",
+                MISSING if gain.p_holm is None else f"{gain.p_holm:.2g}",
                 MISSING if gain.detectable is None else f"{gain.detectable:.1f}",
-                f"{gain.format:+.1f}",
-                f"{gain.skill:+.1f}",
+                _signed(gain.format),
+                _signed(gain.skill),
             ]
             for gain in comparison.gains
         ),
@@ -156,6 +156,10 @@ def estimate(found: Estimate, *, sign: bool = False) -> str:
     if found.low is None or found.high is None:
         return value
     return f"{value} \\[{found.low:.1f}, {found.high:.1f}\\]"
+
+
+def _signed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:+.1f}"
 
 
 def escaped(text: str) -> str:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -13,8 +12,8 @@ from playpen.failure_reasons import Reason, reasons
 from playpen.game import Game
 from playpen.plugins import PluginError, get_game
 from playpen.report.sources import Curve, Problem, RecordedRuns, ReportSources, Training, encodable
-from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount
-from playpen.statistics import Gain, compare, score_intervals
+from playpen.scoring import Aggregate, GameScore, Results, RunScore, TokenCount, score_ranges
+from playpen.statistics import Gain, Interval, Ranges, compare, score_intervals
 
 FORMAT = "playpen-report/1"
 
@@ -83,11 +82,11 @@ class GainSummary(msgspec.Struct, frozen=True):
     game: str
     instances: int
     difference: Estimate
-    p: float
-    p_holm: float
+    p: float | None
+    p_holm: float | None
     detectable: float | None
-    format: float
-    skill: float
+    format: float | None
+    skill: float | None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -125,16 +124,17 @@ def summarise(sources: ReportSources, *, seed: int = 0) -> Summary:
 
     Args:
         sources: what was read.
-        seed: of the resampling behind intervals and p-values.
+        seed: of the permutations behind p-values.
     """
     games, unknown = _games(sources.runs)
+    ranges = score_ranges(games)
     runs, results = [], []
     for recorded in sources.runs:
         aggregate = Aggregate(games)
         for episode in recorded.attempts:
             aggregate.add(episode)
         results.append(aggregate.results)
-        runs.append(_run(recorded, aggregate, unknown, seed))
+        runs.append(_run(recorded, aggregate, unknown, ranges))
     return Summary(
         format=FORMAT,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -143,7 +143,7 @@ def summarise(sources: ReportSources, *, seed: int = 0) -> Summary:
             Comparison(
                 runs[0].name,
                 other.name,
-                [_gain(gain) for gain in compare(results[0], theirs, seed=seed)],
+                [_gain(gain) for gain in compare(results[0], theirs, ranges, seed=seed)],
             )
             for other, theirs in zip(runs[1:], results[1:], strict=True)
         ],
@@ -169,7 +169,9 @@ def _games(runs: Iterable[RecordedRuns]) -> tuple[dict[str, Game], set[str]]:
     return games, unknown
 
 
-def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: int) -> RunSummary:
+def _run(
+    recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], ranges: Ranges
+) -> RunSummary:
     score, results = aggregate.score(), aggregate.results
     scored = {game.game: game for game in score.games}
     coverage = recorded.coverage
@@ -190,9 +192,9 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
         seed=config.seed,
         complete=total.complete,
         coverage=total,
-        scores=_headline(score, results, seed),
+        scores=_headline(score, results, ranges),
         games=[
-            _game(name, covered, scored.get(name), results, seed)
+            _game(name, covered, scored.get(name), results, ranges)
             for name, covered in sorted(coverage.items())
         ],
         reasons=reasons(recorded.episodes),
@@ -202,22 +204,22 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
 
 
 def _game(
-    name: str, coverage: Coverage, score: GameScore | None, results: Results, seed: int
+    name: str, coverage: Coverage, score: GameScore | None, results: Results, ranges: Ranges
 ) -> GameSummary:
     if score is None:
         return GameSummary(name, coverage, Headline(), 0, 0, 0, 0)
     alone = {name: results[name]} if name in results else {}
-    scores = _headline(score, alone, seed)
+    scores = _headline(score, alone, ranges)
     return GameSummary(
         name, coverage, scores, score.success, score.lose, score.aborted, score.unscored
     )
 
 
-def _headline(score: RunScore | GameScore, results: Results, seed: int) -> Headline:
-    """The scores as `playpen score` rounds them, with bootstrap intervals."""
+def _headline(score: RunScore | GameScore, results: Results, ranges: Ranges) -> Headline:
+    """The scores as `playpen score` rounds them, with their intervals."""
     if not results:
         return Headline()
-    intervals = score_intervals(results, seed=seed)
+    intervals = score_intervals(results, ranges)
     return Headline(
         played=_estimate(intervals.played, score.played),
         quality=_estimate(intervals.quality, score.quality),
@@ -226,13 +228,8 @@ def _headline(score: RunScore | GameScore, results: Results, seed: int) -> Headl
     )
 
 
-def _estimate(interval: Sequence[float], value: float | None) -> Estimate:
-    _, low, high = interval
-    return Estimate(_number(value), _number(low), _number(high))
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _estimate(interval: Interval, value: float | None) -> Estimate:
+    return Estimate(value, interval.low, interval.high)
 
 
 def _gain(gain: Gain) -> GainSummary:
@@ -242,7 +239,7 @@ def _gain(gain: Gain) -> GainSummary:
         difference=_estimate(gain.difference, gain.difference.value),
         p=gain.p,
         p_holm=gain.p_holm,
-        detectable=_number(gain.detectable),
+        detectable=gain.detectable,
         format=gain.format,
         skill=gain.skill,
     )
