@@ -55,8 +55,13 @@ def test_a_table_for_each_pair(runs: dict[str, Path]) -> None:
     out = good("compare", runs["silent"], runs["careless"], runs["oracle"])
     assert out.count("against") == 2
     assert max(map(len, out.splitlines())) <= 80
-    [line] = [line for line in out.splitlines() if line.startswith("taboo") and "+0.0 .. " in line]
-    assert line.split()[1:3] == ["12", "+0.0"]
+    line = next(line for line in out.splitlines() if line.startswith("taboo"))
+    n, gain, low, _, high, p, detectable, form, skill = line.split()[1:]
+    # All 12 differences are 0: others may not be.  What could be detected is not known, nor is
+    # how well the silent one would have played.
+    assert (n, gain, p) == ("12", "+0.0", "1")
+    assert float(low) < 0 < float(high) == -float(low)
+    assert (detectable, form, skill) == ("-", "-", "-")
 
 
 def test_the_oracle_is_better(runs: dict[str, Path]) -> None:
@@ -65,9 +70,26 @@ def test_the_oracle_is_better(runs: dict[str, Path]) -> None:
     taboo = gains["taboo"]
     assert taboo["instances"] == 12
     assert taboo["difference"]["value"] > 50 and taboo["p"] < 0.001
-    # Nothing of the silent run was played, so format and skill have equal parts.
-    assert taboo["format"] == pytest.approx(taboo["skill"])
+    # Nothing of the silent run was played: how well it would have been played is not known.
+    assert (taboo["format"], taboo["skill"]) == (None, None)
+    found = json.loads(good("compare", runs["careless"], runs["oracle"], "--json"))
+    [taboo] = [one for one in found[str(runs["oracle"])]["gains"] if one["game"] == "taboo"]
+    assert taboo["format"] > 0 and taboo["skill"] > 0
     assert taboo["format"] + taboo["skill"] == pytest.approx(taboo["difference"]["value"])
+
+
+def test_what_one_pair_cannot_tell_is_a_dash(tmp_path: Path) -> None:
+    for name, spec in (("a", f"{SELF}:silent"), ("b", "program:oracle")):
+        good("play", "taboo", "-p", spec, "-n", "1", "-o", tmp_path / name)
+    [gain] = json.loads(good("compare", tmp_path / "a", tmp_path / "b", "--json"))[
+        str(tmp_path / "b")
+    ]["gains"]
+    assert gain["difference"] == {"value": 100, "low": None, "high": None}
+    for name in ("p", "p_holm", "detectable", "format", "skill"):
+        assert gain[name] is None
+    out = good("compare", tmp_path / "a", tmp_path / "b")
+    [line] = [line for line in out.splitlines() if line.startswith("taboo")][:1]
+    assert line.split() == ["taboo", "1", "+100.0", *5 * ["-"]]
 
 
 def test_the_reasons_of_both_runs_stand_side_by_side(runs: dict[str, Path]) -> None:

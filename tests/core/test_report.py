@@ -34,9 +34,10 @@ from playpen.episode import Episode, Failure, Said
 from playpen.failure_reasons import Reason, reasons
 from playpen.moves import Abort, Lose, Success
 from playpen.plugins import get_game
+from playpen.report.markdown import to_markdown
 from playpen.report.records import row_of, transcript_of
 from playpen.report.sources import distinct_names, read_sources
-from playpen.report.summary import Summary, summarise
+from playpen.report.summary import Estimate, Summary, summarise
 from playpen.scoring import results_of
 from playpen.statistics import compare
 from playpen.store import Run
@@ -138,6 +139,23 @@ def test_runs_are_compared_with_the_first_one(tmp_path: Path) -> None:
     assert (gain.difference.value, gain.p, gain.format, gain.instances) == (
         expected[0].difference.value, expected[0].p, expected[0].format, 9,
     )  # fmt: skip
+
+
+def test_what_one_pair_cannot_tell_is_a_dash(tmp_path: Path) -> None:
+    for name in ("silent", "careless"):
+        good("play", "taboo", "-p", f"program:tests.core.test_compare:{name}", "-n", "1", "-o",
+             tmp_path / name)  # fmt: skip
+    runs = (tmp_path / "silent", tmp_path / "careless")
+    summary = summary_of(*runs)
+    [gain] = summary.comparisons[0].gains
+    assert (gain.difference.low, gain.difference.high) == (None, None)
+    assert {gain.p, gain.p_holm, gain.detectable, gain.format, gain.skill} == {None}
+    scores = summary.runs[0].scores
+    assert (scores.quality, scores.clemscore) == (Estimate(), Estimate())
+    [row] = [line for line in to_markdown(summary).splitlines() if line.startswith("| taboo | 1 |")]
+    assert row.split(" | ")[2:] == ["+0.00", "-", "-", "-", "- |"]
+    shown = " ".join(" ".join(page_of(tmp_path, *runs).shown).split())
+    assert "taboo 1 +0.0 - - - -" in shown and "None" not in shown and "nan" not in shown
 
 
 def test_runs_without_a_common_instance_are_told(tmp_path: Path) -> None:

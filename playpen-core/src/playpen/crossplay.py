@@ -12,7 +12,7 @@ from typing import NamedTuple
 from playpen.cast import Cast
 from playpen.completeness import Coverage, coverage_of
 from playpen.plugins import get_game, resolve_spec
-from playpen.scoring import Results, results_of
+from playpen.scoring import Results, results_of, score_ranges
 from playpen.statistics import Scores, score_intervals
 from playpen.store import Run
 
@@ -67,14 +67,13 @@ def cast_of(players: Cast, roles: Sequence[str], seats: Seats) -> Cast:
     )
 
 
-def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> Matrices:
+def cells(runs: Mapping[tuple[str, Seats], Run]) -> Matrices:
     """Per game, how the players of each seating did; under "" their averages over games.
 
     Averages are given over games with the same number of roles, if there are several.
 
     Args:
         runs: by game and seating.
-        seed: of the resampling.
 
     Raises:
         RunError: a run is damaged.
@@ -83,9 +82,9 @@ def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> Matrices:
     matrices: Matrices = {}
     for (name, seats), run in runs.items():
         results[name, seats] = results_of(run.episodes(), {name: get_game(name)})
-        cell = _cell(results[name, seats], coverage_of(run)[name], seed)
+        cell = _cell(results[name, seats], coverage_of(run)[name])
         matrices.setdefault(name, {})[seats] = cell
-    games = list(matrices)  # in their order, or the resampling would depend on hashes
+    games = list(matrices)
     if len(games) > 1 and len({len(seats) for _, seats in runs}) == 1:
         matrices[""] = {}
         for seats in dict.fromkeys(seats for _, seats in runs):
@@ -94,9 +93,10 @@ def cells(runs: Mapping[tuple[str, Seats], Run], *, seed: int = 0) -> Matrices:
             for name in games:
                 together |= results[name, seats]
                 coverage += matrices[name][seats].coverage
-            matrices[""][seats] = _cell(together, coverage, seed)
+            matrices[""][seats] = _cell(together, coverage)
     return matrices
 
 
-def _cell(results: Results, coverage: Coverage, seed: int) -> Cell:
-    return Cell(score_intervals(results, seed=seed) if results else None, coverage)
+def _cell(results: Results, coverage: Coverage) -> Cell:
+    ranges = score_ranges({name: get_game(name) for name in results})
+    return Cell(score_intervals(results, ranges) if results else None, coverage)

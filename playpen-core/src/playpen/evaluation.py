@@ -26,8 +26,9 @@ from playpen.scoring import (
     GameScore,
     Results,
     TokenCount,
+    score_ranges,
 )
-from playpen.statistics import Scores, pass_at, score_intervals
+from playpen.statistics import Ranges, Scores, pass_at, score_intervals
 from playpen.store import Progress, Run, RunError
 from playpen.trained_on import Exposure, exposures
 
@@ -96,7 +97,6 @@ def evaluate(
     *,
     seen: Collection[str] | None = None,
     unseen: Collection[str] | None = None,
-    seed: int = 0,
     judged: Callable[[Run, Episode, Mapping[str, Any] | None], None] | None = None,
 ) -> Evaluation:
     """Score what was recorded.
@@ -106,7 +106,6 @@ def evaluate(
         seen: games that the player was trained on; the complement of `unseen` if only that is
             given.  With neither, dialogue games are not divided.
         unseen: games that it was not trained on.
-        seed: of the resampling.
         judged: told about every episode and its scores, which are `None` where it counts in no
             mean.
 
@@ -140,10 +139,11 @@ def evaluate(
             if judged is not None:
                 judged(run, episode, row)
     scores, results = aggregate.score(), aggregate.results
+    ranges = score_ranges(games)
     per_game = {
         score.game: GameResult(
             score,
-            _intervals(results, [score.game], seed),
+            _intervals(results, [score.game], ranges),
             coverage[score.game],
             sets[score.game],
             _pass_at(results.get(score.game, {}).values()),
@@ -156,7 +156,7 @@ def evaluate(
     panels = {
         panel.title: Panel(
             **msgspec.structs.asdict(panel),
-            intervals=_intervals(results, panel.games, seed),
+            intervals=_intervals(results, panel.games, ranges),
             coverage=sum((coverage[name] for name in panel.games), Coverage()),
         )
         for panel in panel_scores(
@@ -217,9 +217,9 @@ def tell_faults(run: Run) -> RunError:
     )
 
 
-def _intervals(results: Results, names: Iterable[str], seed: int) -> Scores | None:
+def _intervals(results: Results, names: Iterable[str], ranges: Ranges) -> Scores | None:
     chosen = {name: results[name] for name in names if results.get(name)}
-    return score_intervals(chosen, seed=seed) if chosen else None
+    return score_intervals(chosen, ranges) if chosen else None
 
 
 def _pass_at(attempts: Iterable[Attempts]) -> dict[int, float]:

@@ -204,6 +204,11 @@ Results: TypeAlias = dict[str, dict[str, Attempts]]
 """Per game, what was done on each instance (by its hash)."""
 
 
+def score_ranges(games: Mapping[str, Game]) -> dict[str, tuple[float, float]]:
+    """The smallest and the largest main score of each game."""
+    return {name: game.score_range for name, game in games.items()}
+
+
 class Aggregate:
     """Scores of episodes of any number of games, each judged once, as they come.
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 @click.command()
 @click.argument("runs", nargs=-1, required=True, type=click.Path(exists=True, file_okay=False))
 @click.option("--json", "as_json", is_flag=True, help="Print JSON instead of tables.")
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
 def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     """Tell how sure the difference between RUNs is.
 
@@ -48,13 +48,16 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
 
     with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
+    from playpen.scoring import score_ranges
+
     if len(runs) < 2:
         raise click.UsageError(
             "name at least two runs: the first one is what others are compared to"
         )
     first, *others = [_recorded(run) for run in runs]
+    ranges = score_ranges({name: get_game(name) for name in first.results})
     compared = {
-        run: (compare_results(first.results, them.results, seed=seed), _shifts(first, them))
+        run: (compare_results(first.results, them.results, ranges, seed=seed), _shifts(first, them))
         for run, them in zip(runs[1:], others, strict=True)
     }
     if as_json:
@@ -77,7 +80,8 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             alone = True
             continue
         console.print(_table(f"{run} against {runs[0]}", gains))
-        corrected = f", corrected for {len(gains)} games (Holm)" if len(gains) > 1 else ""
+        tested = sum(gain.p is not None for gain in gains)
+        corrected = f", corrected for {tested} games (Holm)" if tested > 1 else ""
         console.print(
             f"n instances; p of a permutation test{corrected}; "
             "detect.: the difference that would be found in 80 % of such comparisons.\n",
@@ -187,10 +191,7 @@ def _shifts(first: RecordedResults, other: RecordedResults) -> list[Shift]:
 
 def _plain(gain: Gain) -> dict[str, object]:
     """A gain as JSON; a number that there is none of is null."""
-    named = {**gain._asdict(), "difference": gain.difference._asdict()}
-    if gain.detectable != gain.detectable:
-        named["detectable"] = None
-    return named
+    return {**gain._asdict(), "difference": gain.difference._asdict()}
 
 
 def _reasons(shifts: list[Shift]) -> Table:
@@ -227,14 +228,21 @@ def _table(title: str, gains: list[Gain]) -> Table:
         table.add_column(name, justify="right", no_wrap=True)
     for gain in gains:
         value, low, high = gain.difference
+        sure = gain.p_holm is not None and gain.p_holm < 0.05
         table.add_row(
             Text(gain.game),
             str(gain.instances),
-            Text(f"{value:+.1f}", style="bold" if gain.p_holm < 0.05 else ""),
-            f"{low:+.1f} .. {high:+.1f}",
-            f"{gain.p_holm:.2g}",
-            f"{gain.detectable:.1f}" if gain.detectable else MISSING,  # no spread tells nothing
-            f"{gain.format:+.1f}",
-            f"{gain.skill:+.1f}",
+            Text(_told(value, "+.1f"), style="bold" if sure else ""),
+            MISSING if low is None else f"{low:+.1f} .. {high:+.1f}",
+            _told(gain.p_holm, ".2g"),
+            _told(gain.detectable, ".1f"),
+            _told(gain.format, "+.1f"),
+            _told(gain.skill, "+.1f"),
         )
     return table
+
+
+def _told(value: float | None, form: str) -> str:
+    from playpen.terminal.tables import MISSING
+
+    return MISSING if value is None else f"{value:{form}}"

@@ -74,7 +74,7 @@ def crossplay(
             output / "runs", cast, instances, repeats=repeats, seed=seed, concurrency=concurrency,
             split=split,
         )  # fmt: skip
-    matrices = cells(runs, seed=seed)
+    matrices = cells(runs)
     roles = {name: get_game(name).role_names() for name in games}
     if "" in matrices:  # the averages
         roles[""] = tuple(f"role {n}" for n in range(1, len(roles[games[0]]) + 1))

@@ -142,7 +142,7 @@ def evaluate(
                 executor=executor,
             )  # fmt: skip
     rows = _Rows(name)
-    evaluation = score(runs, seen=seen, unseen=unseen, seed=seed, judged=rows.add)
+    evaluation = score(runs, seen=seen, unseen=unseen, judged=rows.add)
     if strict:
         _refuse_incomplete(evaluation)
         _refuse_trained_on(evaluation)

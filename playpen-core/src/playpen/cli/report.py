@@ -32,7 +32,7 @@ _LARGE = 30_000_000
     "--format", "kind", type=click.Choice(FORMATS), default="html", show_default=True,
     help="What to make; only html needs -o.",
 )  # fmt: skip
-@click.option("--seed", type=int, default=0, show_default=True, help="Of the resampling.")
+@click.option("--seed", type=int, default=0, show_default=True, help="Of the permutations.")
 def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) -> None:
     """Make a page of RUNs: scores, reasons, episodes.
 

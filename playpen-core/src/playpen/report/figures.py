@@ -145,7 +145,7 @@ def comparison_figure(comparison: Comparison, number: int) -> Markup:
                 "o",
                 color=_colour(number),
                 markersize=7,
-                fillstyle="full" if gain.p_holm < 0.05 else "none",
+                fillstyle="full" if gain.p_holm is not None and gain.p_holm < 0.05 else "none",
             )
         axes.set_yticks(range(len(gains)), [_short(gain.game) for gain in gains])
         axes.set_ylim(-0.6, len(gains) - 0.4)

@@ -55,9 +55,9 @@ def _runs(runs: Sequence[RunSummary]) -> Iterator[str]:
         ),
     )
     yield (
-        "\n95 % intervals in brackets (instances drawn anew). score: % played times quality, "
-        "called clemscore or statscore over published instances only; mean score: an aborted "
-        "episode counts as 0."
+        "\n95 % intervals in brackets (over instances). score: % played times quality, called "
+        "clemscore or statscore over published instances only; mean score: an aborted episode "
+        "counts as 0."
     )
     for run in runs:
         if not run.complete:
@@ -117,10 +117,10 @@ def _comparison(comparison: Comparison) -> Iterator[str]:
                 escaped(gain.game),
                 str(gain.instances),
                 estimate(gain.difference, sign=True),
-                f"{gain.p_holm:.2g}",
+                MISSING if gain.p_holm is None else f"{gain.p_holm:.2g}",
                 MISSING if gain.detectable is None else f"{gain.detectable:.1f}",
-                f"{gain.format:+.1f}",
-                f"{gain.skill:+.1f}",
+                _signed(gain.format),
+                _signed(gain.skill),
             ]
             for gain in comparison.gains
         ),
@@ -160,6 +160,10 @@ def estimate(number: Estimate, *, sign: bool = False) -> str:
     if number.low is None or number.high is None:
         return value
     return f"{value} \\[{number.low:.1f}, {number.high:.1f}\\]"
+
+
+def _signed(value: float | None) -> str:
+    return MISSING if value is None else f"{value:+.1f}"
 
 
 def escaped(text: str) -> str:

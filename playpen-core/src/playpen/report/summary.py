@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from datetime import UTC, datetime
 
 import msgspec
@@ -14,8 +13,8 @@ from playpen.game import Game
 from playpen.panels import PanelScore, panel_scores
 from playpen.plugins import PluginError, get_game
 from playpen.report.sources import Curve, Problem, RecordedRuns, ReportSources, Training, encodable
-from playpen.scoring import Aggregate, GameScore, Results, TokenCount
-from playpen.statistics import Gain, compare, score_intervals
+from playpen.scoring import Aggregate, GameScore, Results, TokenCount, score_ranges
+from playpen.statistics import Gain, Interval, Ranges, compare, score_intervals
 
 FORMAT = "playpen-report/2"
 
@@ -104,11 +103,11 @@ class GainSummary(msgspec.Struct, frozen=True):
     game: str
     instances: int
     difference: Estimate
-    p: float
-    p_holm: float
+    p: float | None
+    p_holm: float | None
     detectable: float | None
-    format: float
-    skill: float
+    format: float | None
+    skill: float | None
 
 
 class Comparison(msgspec.Struct, frozen=True):
@@ -146,16 +145,17 @@ def summarise(sources: ReportSources, *, seed: int = 0) -> Summary:
 
     Args:
         sources: what was read.
-        seed: of the resampling behind intervals and p-values.
+        seed: of the permutations behind p-values.
     """
     games, unknown = _games(sources.runs)
+    ranges = score_ranges(games)
     runs, results = [], []
     for recorded in sources.runs:
         aggregate = Aggregate(games)
         for episode in recorded.attempts:
             aggregate.add(episode)
         results.append(aggregate.results)
-        runs.append(_run(recorded, aggregate, unknown, seed))
+        runs.append(_run(recorded, aggregate, unknown, ranges))
     return Summary(
         format=FORMAT,
         made=datetime.now(UTC).isoformat(timespec="seconds"),
@@ -164,7 +164,7 @@ def summarise(sources: ReportSources, *, seed: int = 0) -> Summary:
             Comparison(
                 runs[0].name,
                 other.name,
-                [_gain(gain) for gain in compare(results[0], theirs, seed=seed)],
+                [_gain(gain) for gain in compare(results[0], theirs, ranges, seed=seed)],
             )
             for other, theirs in zip(runs[1:], results[1:], strict=True)
         ],
@@ -190,7 +190,9 @@ def _games(runs: Iterable[RecordedRuns]) -> tuple[dict[str, Game], set[str]]:
     return games, unknown
 
 
-def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: int) -> RunSummary:
+def _run(
+    recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], ranges: Ranges
+) -> RunSummary:
     score, results = aggregate.score(), aggregate.results
     scored = {game.game: game for game in score.games}
     coverage = recorded.coverage
@@ -217,14 +219,14 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
                 name=panel.name,
                 games=panel.games,
                 coverage=sum((coverage[name] for name in panel.games), Coverage()),
-                scores=_panel_headline(panel, results, seed),
+                scores=_panel_headline(panel, results, ranges),
                 over=str(panel.over),
                 official=panel.over.official,
             )
             for panel in panel_scores(score, {name: recorded.sets[name] for name in coverage})
         ],
         games=[
-            _game(name, covered, scored.get(name), results, seed)
+            _game(name, covered, scored.get(name), results, ranges)
             for name, covered in sorted(coverage.items())
         ],
         reasons=reasons(recorded.episodes),
@@ -234,29 +236,29 @@ def _run(recorded: RecordedRuns, aggregate: Aggregate, unknown: set[str], seed: 
 
 
 def _game(
-    name: str, coverage: Coverage, score: GameScore | None, results: Results, seed: int
+    name: str, coverage: Coverage, score: GameScore | None, results: Results, ranges: Ranges
 ) -> GameSummary:
     if score is None:
         return GameSummary(name, coverage, Headline(), 0, 0, 0, 0)
     alone = {name: results[name]} if name in results else {}
-    scores = _headline((score.played, score.quality, score.clemscore), alone, seed)
+    scores = _headline((score.played, score.quality, score.clemscore), alone, ranges)
     return GameSummary(
         name, coverage, scores, score.success, score.lose, score.aborted, score.unscored
     )
 
 
-def _panel_headline(panel: PanelScore, results: Results, seed: int) -> Headline:
+def _panel_headline(panel: PanelScore, results: Results, ranges: Ranges) -> Headline:
     mine = {name: results[name] for name in panel.games if name in results}
-    return _headline((panel.played, panel.quality, panel.score), mine, seed)
+    return _headline((panel.played, panel.quality, panel.score), mine, ranges)
 
 
 def _headline(
-    rounded: tuple[float | None, float | None, float | None], results: Results, seed: int
+    rounded: tuple[float | None, float | None, float | None], results: Results, ranges: Ranges
 ) -> Headline:
     """The scores as `playpen score` rounds them (% played, quality, product), with intervals."""
     if not results:
         return Headline()
-    intervals = score_intervals(results, seed=seed)
+    intervals = score_intervals(results, ranges)
     played, quality, product = rounded
     return Headline(
         played=_estimate(intervals.played, played),
@@ -266,13 +268,8 @@ def _headline(
     )
 
 
-def _estimate(interval: Sequence[float], value: float | None) -> Estimate:
-    _, low, high = interval
-    return Estimate(_number(value), _number(low), _number(high))
-
-
-def _number(value: float | None) -> float | None:
-    return None if value is None or math.isnan(value) else value
+def _estimate(interval: Interval, value: float | None) -> Estimate:
+    return Estimate(value, interval.low, interval.high)
 
 
 def _gain(gain: Gain) -> GainSummary:
@@ -282,7 +279,7 @@ def _gain(gain: Gain) -> GainSummary:
         difference=_estimate(gain.difference, gain.difference.value),
         p=gain.p,
         p_holm=gain.p_holm,
-        detectable=_number(gain.detectable),
+        detectable=gain.detectable,
         format=gain.format,
         skill=gain.skill,
     )

@@ -58,7 +58,7 @@ def _shown(cell: Cell, *, narrow: bool = False) -> Text:
     if cell.scores is None:
         return Text(f"{MISSING}{mark}")
     value, low, high = cell.scores.unbiased
-    if narrow:
+    if narrow or low is None or high is None:
         return Text(f"{value:.1f}{mark}")
     return Text.assemble(f"{value:.1f}{mark}", (f" [{low:.0f}, {high:.0f}]", "dim"))
 
@@ -97,10 +97,11 @@ def draw_matrices(
         for (row, column), cell in cells.items():
             if cell.scores is not None:
                 value, low, high = cell.scores.unbiased
+                between = "" if low is None or high is None else f"\n{low:.0f} to {high:.0f}"
                 axes.text(
-                    column, row, f"{value:.0f}\n{low:.0f} to {high:.0f}",
+                    column, row, f"{value:.0f}{between}",
                     ha="center", va="center", fontsize=8,
-                    color="black" if value > 60 else "white",
+                    color="black" if _value(cell) > 60 else "white",
                 )  # fmt: skip
     legend = "\n".join(f"{letter(n)} = {name}" for n, name in enumerate(players))
     figure.supxlabel(legend, fontsize=8, parse_math=False)
@@ -108,4 +109,5 @@ def draw_matrices(
 
 
 def _value(cell: Cell | None) -> float:
-    return float("nan") if cell is None or cell.scores is None else cell.scores.unbiased.value
+    value = None if cell is None or cell.scores is None else cell.scores.unbiased.value
+    return float("nan") if value is None else value

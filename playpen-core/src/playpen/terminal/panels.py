@@ -15,7 +15,7 @@ from playpen.terminal.tables import MISSING, number, plain_table
 
 LEGEND = (
     "score: % played times quality, as clembench computes it; unbiased: the mean main score, where "
-    "an aborted episode counts as 0.  [95 % intervals]: instances drawn anew."
+    "an aborted episode counts as 0.  [95 % intervals]: over instances."
 )
 _INCOMPLETE = "*"
 
@@ -87,8 +87,9 @@ def _notes(evaluation: Evaluation) -> Iterator[RenderableType]:
 
 
 def _with_interval(estimate: Interval) -> Text:
-    return Text.assemble(f"{estimate.value:.2f}", _between(estimate))
+    return Text.assemble(number(estimate.value), _between(estimate))
 
 
 def _between(estimate: Interval) -> tuple[str, str]:
-    return f" [{estimate.low:.1f}, {estimate.high:.1f}]", "dim"
+    _, low, high = estimate
+    return "" if low is None or high is None else f" [{low:.1f}, {high:.1f}]", "dim"
