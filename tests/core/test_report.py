@@ -150,7 +150,7 @@ def test_what_one_pair_cannot_tell_is_a_dash(tmp_path: Path) -> None:
     [gain] = summary.comparisons[0].gains
     assert (gain.difference.low, gain.difference.high) == (None, None)
     assert {gain.p, gain.p_holm, gain.detectable, gain.format, gain.skill} == {None}
-    scores = summary.runs[0].scores
+    scores = summary.runs[0].panels[0].scores
     assert (scores.quality, scores.clemscore) == (Estimate(), Estimate())
     [row] = [line for line in to_markdown(summary).splitlines() if line.startswith("| taboo | 1 |")]
     assert row.split(" | ")[2:] == ["+0.00", "-", "-", "-", "- |"]

@@ -42,6 +42,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     """
     import msgspec
     from rich.console import Console
+    from rich.text import Text
 
     from playpen.cli.extras import needs_report
     from playpen.escape import escape
@@ -89,7 +90,7 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             highlight=False,
         )
         for line in _basis(first, them, [gain.game for gain in gains]):
-            click.echo(escape(line, one_line=True))
+            console.print(Text(escape(line, one_line=True)))
         if shifts:
             console.print(_reasons(shifts))
     if alone:
