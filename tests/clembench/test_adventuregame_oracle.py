@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from tests.clembench.games_kit import generated, oracles
 
 from playpen import Conversation, Episode, Experiment, Instance, Message, play, ready_instances
 from playpen.conversation import Reply
 from playpen.instance import SPLITS
-from playpen.instance_sets import parse_instances
-from playpen.players.program import FunctionPlayer
 from playpen.referee import Referee
 from playpen.scoring import episode_scores
 from playpen_clembench.adventuregame.game import AdventureGame
 from playpen_clembench.adventuregame.oracle import adventurer
 
 GAME = AdventureGame()
-PLAYERS = {"adventurer": FunctionPlayer(GAME.oracle("adventurer"))}
+PLAYERS = oracles(GAME)
 
 
 def played(instances: list[Instance]) -> list[Episode]:
@@ -38,7 +37,7 @@ def test_the_oracle_wins_ready_instances(split: str) -> None:
 
 
 def test_the_oracle_wins_other_seeds() -> None:
-    instances = parse_instances(GAME.generate("train", seed=11, n=12), GAME)
+    instances = generated(GAME, "train", seed=11, n=12)
     assert all(episode.success for episode in played(instances))
 
 

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import random
+from functools import partial
 from typing import Any
 
 import msgspec
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, noted, whole
 
-from playpen import Abort, Episode, Experiment, Instance, Note, Reply, Reward, Round, replay
+from playpen import Abort, Episode, Experiment, Instance, Reward, Round, replay
 from playpen.moves import Violation
 from playpen.prompts import PromptError
-from playpen.replay import Replay, replay_script
 from playpen.scoring import episode_scores
 from playpen_clembench.adventuregame.game import AdventureGame
 from playpen_clembench.adventuregame.language import language
@@ -56,14 +57,11 @@ def instance(**changes: Any) -> Instance:
     return Instance(GAME.name, Experiment("made_up", {}), {**DATA, **changes})
 
 
-def played(item: Instance, *replies: str) -> Replay:
-    return replay_script(GAME, item, [("adventurer", Reply(reply)) for reply in replies])
+played = partial(by_turns, GAME)
 
 
 def finished(item: Instance, *replies: str) -> Episode:
-    result = played(item, *replies)
-    assert (result.complete, result.unused) == (True, 0)
-    return result.episode
+    return whole(played(item, *replies))
 
 
 def commands(*texts: str) -> list[str]:
@@ -72,10 +70,6 @@ def commands(*texts: str) -> list[str]:
 
 def plans(*turns: tuple[str, str]) -> list[str]:
     return [f"> {command}\nNext actions: {plan}" for command, plan in turns]
-
-
-def notes(episode: Episode, kind: str) -> list[Any]:
-    return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
 
 
 # --- the form of replies (docs/rules/adventuregame.md, "Reply format") ----------------------------
@@ -254,14 +248,14 @@ def test_the_limit_of_the_rule_set_is_used() -> None:
     script = commands("go pantry", "open freezer", "take apple", "take peach", "take plate")
     for actions, failure in ((FREE, None), (LIMITED, "inventory_limit_exceeded")):
         item = instance(initial_state=third, action_definitions=[actions])
-        assert notes(played(item, *script).episode, "action")[-1]["failure"] == failure
+        assert noted(played(item, *script).episode, "action")[-1]["failure"] == failure
 
 
 # --- plans ---------------------------------------------------------------------------------------
 
 
 def planned(*replies: str, **changes: Any) -> list[dict[str, Any]]:
-    return notes(played(instance(variant="plan", **changes), *replies).episode, "plan")
+    return noted(played(instance(variant="plan", **changes), *replies).episode, "plan")
 
 
 def test_a_plan_is_tried_out_until_it_fails_and_leaves_the_world_alone() -> None:
@@ -271,8 +265,8 @@ def test_a_plan_is_tried_out_until_it_fails_and_leaves_the_world_alone() -> None
         instance(variant="plan"),
         *plans(("go pantry", "open freezer"), ("open freezer", "done, take apple, done")),
     ).episode
-    assert [action["failure"] for action in notes(episode, "action")] == [None, None]
-    assert notes(episode, "plan")[1]["viability"] == 1
+    assert [action["failure"] for action in noted(episode, "action")] == [None, None]
+    assert noted(episode, "plan")[1]["viability"] == 1
 
 
 def test_an_empty_plan_is_one_command_that_fails() -> None:
@@ -322,7 +316,7 @@ def test_a_plan_changes_what_the_next_failed_command_reports() -> None:
             ("open freezer", "take peach, go kitchen, put peach on counter"),
         ),
     )
-    goals = notes(episode, "goals")
+    goals = noted(episode, "goals")
     assert [len(goal["achieved"]) for goal in goals] == [0, 1, 0]
     assert [goal["change"] for goal in goals] == [0, 1, -1]
     assert not any(isinstance(event, Reward) for event in episode.events)
@@ -340,7 +334,7 @@ def test_a_hypothetical_victory_is_none() -> None:
     episode = finished(item, *plans(("go pantry", win), ("dance", "x")), "> done")
     assert episode.lose
     assert episode.main_score == 0
-    assert notes(episode, "finished") == []
+    assert noted(episode, "finished") == []
 
 
 def test_exploration_leaks_from_plans() -> None:

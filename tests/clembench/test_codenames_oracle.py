@@ -3,26 +3,16 @@
 from __future__ import annotations
 
 import pytest
+from tests.clembench.games_kit import consult, self_play
 
-from playpen import Conversation, Instance, Message, Reply
+from playpen import Instance
 from playpen.episode import Episode
 from playpen.instance import Experiment
-from playpen.referee import Referee, new_episode
 from playpen_clembench.codenames import material
 from playpen_clembench.codenames.game import Codenames
 from playpen_clembench.codenames.generate import FLAGS
 
 GAME = Codenames()
-
-
-def self_play(instance: Instance, *, repeat: int = 0) -> Episode:
-    episode = new_episode(GAME, instance, {}, repeat=repeat)
-    programs = {role: GAME.oracle(role) for role in GAME.role_names()}
-    referee = Referee(GAME, instance, episode)
-    pending = referee.advance()
-    while pending is not None:
-        pending = referee.advance(Reply(programs[pending.role](pending)))
-    return episode
 
 
 def made(words: dict[str, list[str]], **config: object) -> Instance:
@@ -47,7 +37,7 @@ def test_themes_come_first_and_the_code_last() -> None:
         "innocent": ["level"],
         "assassin": [],
     }
-    episode = self_play(made(words))
+    episode = self_play(GAME, made(words))
     assert clues(episode) == [
         "CLUE: animal\nTARGETS: otter, tiger",
         "CLUE: time\nTARGETS: noon",
@@ -63,7 +53,9 @@ def test_a_theme_that_is_a_form_of_a_board_word_is_no_clue() -> None:
         "innocent": ["animals"],
         "assassin": [],
     }
-    assert clues(self_play(made(words))) == ["CLUE: reversed/retto/regit\nTARGETS: otter, tiger"]
+    assert clues(self_play(GAME, made(words))) == [
+        "CLUE: reversed/retto/regit\nTARGETS: otter, tiger"
+    ]
 
 
 def test_there_is_no_time_for_themes_when_the_opponents_are_few() -> None:
@@ -73,29 +65,26 @@ def test_there_is_no_time_for_themes_when_the_opponents_are_few() -> None:
         "innocent": [],
         "assassin": [],
     }
-    assert clues(self_play(made(words, **{"opponent difficulty": 2}))) == [
+    assert clues(self_play(GAME, made(words, **{"opponent difficulty": 2}))) == [
         "CLUE: reversed/retto/niloiv\nTARGETS: otter, violin"
     ]
-
-
-def asked(role: str, text: str, seed: int = 0) -> str:
-    conversation = Conversation(role, [Message("user", text)], sampling_seed=seed)
-    return GAME.oracle(role)(conversation)
 
 
 def test_prompts_in_other_words_are_understood() -> None:
     text = (
         "Go.\n\nYours are: otter, comet.\nTheirs are: kettle.\nRest: violin.\nDeadly words are: ."
     )
-    assert asked("cluegiver", text) == "CLUE: reversed/retto/temoc\nTARGETS: otter, comet"
+    assert consult(GAME, "cluegiver", text) == "CLUE: reversed/retto/temoc\nTARGETS: otter, comet"
     text = "Your turn's over.\nName up to 2 words for 'animal'. Begin with 'GUESS: '.\n\n{}"
-    assert asked("guesser", text.format("otter, comet, tiger, deer")) == "GUESS: otter, tiger"
+    assert (
+        consult(GAME, "guesser", text.format("otter, comet, tiger, deer")) == "GUESS: otter, tiger"
+    )
 
 
 def test_a_clue_that_says_nothing_is_answered_by_chance() -> None:
     words = "otter, comet, tiger"
     text = f'Clue: "sky"\nNumber of words: 2\nBoard: {words}'
-    answers = {asked("guesser", text, seed) for seed in range(30)}
+    answers = {consult(GAME, "guesser", text, seed=seed) for seed in range(30)}
     assert answers == {f"GUESS: {word}" for word in words.split(", ")}
 
 
@@ -103,8 +92,8 @@ def test_a_clue_that_says_nothing_is_answered_by_chance() -> None:
     "text", ["", "\n\n\n", "a:\nb:\nc:\nd:", 'Clue: ""\nup to 99999\n:', ": . :"]
 )
 def test_odd_messages_are_answered(text: str) -> None:
-    assert asked("cluegiver", text).startswith("CLUE: ")
-    assert asked("guesser", text).startswith("GUESS: ")
+    assert consult(GAME, "cluegiver", text).startswith("CLUE: ")
+    assert consult(GAME, "guesser", text).startswith("GUESS: ")
 
 
 def test_themes_do_not_look_like_the_code() -> None:

@@ -8,11 +8,12 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import noted, shown, whole
 
-from playpen import Abort, Draw, Instance, Lose, Note, Reply, Reward, Success, replay
+from playpen import Abort, Draw, Instance, Lose, Reply, Reward, Success, replay
 from playpen.episode import Episode
 from playpen.instance import Experiment
-from playpen.replay import Replay, replay_script
+from playpen.replay import replay_script
 from playpen_clembench.codenames.game import Codenames
 from playpen_clembench.codenames.generate import FLAGS
 
@@ -61,17 +62,7 @@ def play(*replies: str, draws: Any = (), item: Instance | None = None) -> Episod
     """Replies in turn; the opponents uncover their words in order unless told otherwise."""
     opponents = [[word] for word in WORDS["opponent"]]
     script = [(None, Reply(text)) for text in replies]
-    done: Replay = replay_script(GAME, item or instance(), script, draws=[*draws, *opponents])
-    assert done.complete and done.unused == 0
-    return done.episode
-
-
-def notes(episode: Episode, kind: str) -> list[Any]:
-    return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
-
-
-def asked(episode: Episode, role: str) -> list[str]:
-    return [m.content for m in episode.conversation(role) if m.role == "user"]
+    return whole(replay_script(GAME, item or instance(), script, draws=[*draws, *opponents]))
 
 
 # --- the course of the game ----------------------------------------------------------------------
@@ -89,7 +80,7 @@ LONG = (
 def test_a_won_game_with_all_its_messages() -> None:
     episode = play(*LONG)
     assert episode.outcome == Success(100)
-    assert asked(episode, "cluegiver") == [
+    assert shown(episode, "cluegiver") == [
         "otter, meadow, comet|kettle, ladder, needle|violin, apron|cannon.",
         "Right: otter is a word of the team. Wrong: apron is a neutral word. "
         "That ends the turn of your teammate.\n"
@@ -98,18 +89,18 @@ def test_a_won_game_with_all_its_messages() -> None:
         "Right: comet is a word of the team. That ends the turn of your teammate.\n"
         "again meadow|ladder, needle|violin",
     ]
-    assert asked(episode, "guesser") == [
+    assert shown(episode, "guesser") == [
         "'animal' 2: needle, otter, violin, meadow, cannon, ladder, comet, apron, kettle",
         "Right: otter is a word of the team. Wrong: apron is a neutral word. That ends your turn.\n"
         "again 'sky' 1: needle, violin, meadow, cannon, ladder, comet",
         "Right: comet is a word of the team. That ends your turn.\n"
         "again 'grass' 2: needle, violin, meadow, cannon",
     ]
-    assert notes(episode, "word targeted")[1] == {"word": "violin", "assignment": "innocent"}
-    assert notes(episode, "target revealed")[-1] == {"word": "cannon", "assignment": "assassin"}
-    assert notes(episode, "turn end after") == ["apron", "cannon"]
-    assert [entry["word"] for entry in notes(episode, "opponent revealed")] == ["kettle", "ladder"]
-    assert notes(episode, "board end status") == [
+    assert noted(episode, "word targeted")[1] == {"word": "violin", "assignment": "innocent"}
+    assert noted(episode, "target revealed")[-1] == {"word": "cannon", "assignment": "assassin"}
+    assert noted(episode, "turn end after") == ["apron", "cannon"]
+    assert [entry["word"] for entry in noted(episode, "opponent revealed")] == ["kettle", "ladder"]
+    assert noted(episode, "board end status") == [
         {
             "hidden": {
                 "team": [],
@@ -142,21 +133,21 @@ def test_several_right_words_are_reported_together() -> None:
         clue("grass", "meadow"),
         guess("meadow"),
     )
-    assert asked(episode, "guesser")[1].startswith("Right: comet, otter are words of the team. T")
+    assert shown(episode, "guesser")[1].startswith("Right: comet, otter are words of the team. T")
 
 
 def test_a_word_of_the_opponents_is_reported() -> None:
     episode = play(clue("tea", "otter"), guess("kettle"), "no")
     wrong = "Wrong: kettle is a word of the opponents. That ends the turn of your teammate.\n"
-    assert asked(episode, "cluegiver")[1].startswith(wrong)
+    assert shown(episode, "cluegiver")[1].startswith(wrong)
 
 
 def test_guessing_stops_at_the_first_word_that_is_not_the_teams() -> None:
     episode = play(
         clue("x", "otter", "comet", "meadow"), guess("otter", "violin", "comet"), "no", draws=()
     )
-    assert [entry["word"] for entry in notes(episode, "team revealed")] == ["otter", "violin"]
-    assert notes(episode, "guesses") == [["otter", "violin", "comet"]]
+    assert [entry["word"] for entry in noted(episode, "team revealed")] == ["otter", "violin"]
+    assert noted(episode, "guesses") == [["otter", "violin", "comet"]]
 
 
 def test_rounds_are_rewarded_with_the_share_of_team_words() -> None:
@@ -192,7 +183,7 @@ def test_the_opponents_win_with_their_last_word() -> None:
         *(clue("tea", "otter"), guess("otter")),
     )
     assert episode.outcome == Lose(0)
-    assert len(notes(episode, "opponent revealed")) == 3
+    assert len(noted(episode, "opponent revealed")) == 3
 
 
 def test_the_team_can_uncover_the_opponents_last_word() -> None:
@@ -260,7 +251,7 @@ def test_nobody_is_asked_again_whatever_the_flag_says() -> None:
 
 def test_the_clue_is_shown_without_its_number_and_may_be_empty() -> None:
     episode = play(clue("42", "otter"), "no")
-    assert asked(episode, "guesser")[0].startswith("'' 1: ")
+    assert shown(episode, "guesser")[0].startswith("'' 1: ")
 
 
 # --- prompts -------------------------------------------------------------------------------------
@@ -274,30 +265,30 @@ def test_our_own_prompts_show_the_tags_and_all_the_words() -> None:
         ours.data,
     )
     episode = play(*LONG, item=ours)
-    for text in asked(episode, "cluegiver"):
+    for text in shown(episode, "cluegiver"):
         assert "CLUE: " in text and "TARGETS: " in text and "$" not in text
-    for text in asked(episode, "guesser"):
+    for text in shown(episode, "guesser"):
         assert "GUESS: " in text and "$" not in text
-    assert asked(episode, "cluegiver")[0].endswith(
+    assert shown(episode, "cluegiver")[0].endswith(
         "team: otter, meadow, comet\nWords of the opponents: kettle, ladder, needle\n"
         "Neutral words: violin, apron\nAssassin words: cannon"
     )
-    assert asked(episode, "guesser")[0].endswith(
+    assert shown(episode, "guesser")[0].endswith(
         'Clue: "animal"\nNumber of words: 2\nBoard: ' + ", ".join(BOARD)
     )
-    assert asked(episode, "guesser")[1].endswith(
+    assert shown(episode, "guesser")[1].endswith(
         'Clue: "sky"\nNumber of words: 1\nBoard: needle, violin, meadow, cannon, ladder, comet'
     )
 
 
 def test_a_reply_cannot_fill_placeholders() -> None:
     episode = play(clue("$board|$BOARD$", "otter"), "no")
-    assert asked(episode, "guesser")[0].startswith("'$board|$board$' 1: needle")
+    assert shown(episode, "guesser")[0].startswith("'$board|$board$' 1: needle")
 
 
 def test_the_guesser_never_learns_whose_the_hidden_words_are() -> None:
     """Swapping hidden words between the assignments changes nothing that the guesser sees."""
-    shown = []
+    seen = []
     swapped = {**WORDS, "innocent": ["violin", "cannon"], "assassin": ["apron"]}
     for words in (WORDS, swapped):
         item = instance()
@@ -305,9 +296,9 @@ def test_the_guesser_never_learns_whose_the_hidden_words_are() -> None:
         episode = play(
             clue("animal", "otter"), guess("otter"), clue("sky", "comet"), "no", item=item
         )
-        shown.append(asked(episode, "guesser"))
-        assert not any("targets" in text.lower() for text in shown[-1])
-    assert shown[0] == shown[1]
+        seen.append(shown(episode, "guesser"))
+        assert not any("targets" in text.lower() for text in seen[-1])
+    assert seen[0] == seen[1]
 
 
 # --- metrics -------------------------------------------------------------------------------------

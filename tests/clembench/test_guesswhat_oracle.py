@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.clembench.games_kit import consult, generated, oracles
 
 from playpen import play
-from playpen.conversation import Conversation, Message
 from playpen.instance import SPLITS, Experiment, Instance
-from playpen.instance_sets import parse_instances, ready_instances
-from playpen.players.program import FunctionPlayer
+from playpen.instance_sets import ready_instances
 from playpen_clembench.guesswhat import taxonomy
 from playpen_clembench.guesswhat.game import GuessWhat
 
 GAME = GuessWhat()
-PLAYERS = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
+PLAYERS = oracles(GAME)
 
 
 def instance(target, words):
@@ -27,10 +28,7 @@ def questions(episode):
     return [said.reply.text.removeprefix("QUESTION: ") for said in episode.replies("guesser")]
 
 
-def say(role, *texts):
-    roles = ["user", "assistant"]
-    messages = [Message(roles[n % 2], text) for n, text in enumerate(texts)]
-    return GAME.oracle(role)(Conversation(role, messages))
+say = partial(consult, GAME)
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -41,7 +39,7 @@ def test_the_oracles_win_every_ready_instance_with_three_questions(split):
 
 
 def test_the_oracles_win_whatever_is_generated():
-    episodes = play(GAME, PLAYERS, parse_instances(GAME.generate("train", seed=5, n=100), GAME))
+    episodes = play(GAME, PLAYERS, generated(GAME, "train", seed=5, n=100))
     assert [episode.main_score for episode in episodes] == [100] * 600
 
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, shown, whole
 
 from playpen.conversation import Reply
 from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.prompts import PromptError
 from playpen.referee import Referee
-from playpen.replay import replay, replay_script
+from playpen.replay import replay
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.guesswhat.game import GuessWhat, speed
 
@@ -49,20 +51,11 @@ def instance(config: dict[str, Any] = GIVEN, **changes: Any) -> Instance:
     return Instance(GAME.name, Experiment("Level_1", experiment), item)
 
 
-def played(item: Instance, *replies: str):
-    """The replies of guesser and answerer by turns."""
-    script = [("answerer" if n % 2 else "guesser", Reply(r)) for n, r in enumerate(replies)]
-    return replay_script(GAME, item, script)
+played = partial(by_turns, GAME)
 
 
 def finished(*replies: str, item: Instance | None = None) -> Episode:
-    result = played(item or instance(), *replies)
-    assert (result.complete, result.unused, result.divergences) == (True, 0, [])
-    return result.episode
-
-
-def asked(episode: Episode, role: str) -> list[str]:
-    return [m.content for m in episode.conversation(role) if m.role == "user"]
+    return whole(played(item or instance(), *replies))
 
 
 def scores(episode: Episode) -> dict[str, Any]:
@@ -94,7 +87,7 @@ def scores(episode: Episode) -> dict[str, Any]:
 def test_questions_that_are_passed_on(config, text):
     result = played(instance(config), text)
     assert not result.complete
-    assert asked(result.episode, "answerer")[0].endswith(f"\n\n{text}")
+    assert shown(result.episode, "answerer")[0].endswith(f"\n\n{text}")
 
 
 @FORMS
@@ -129,7 +122,7 @@ def test_questions_that_are_passed_on(config, text):
 def test_turns_that_abort(config, text, code):
     episode = finished(text, item=instance(config))
     assert (episode.outcome.code, episode.outcome.fault) == (code, "guesser")
-    assert asked(episode, "answerer") == []
+    assert shown(episode, "answerer") == []
 
 
 @pytest.mark.parametrize(
@@ -169,7 +162,7 @@ def test_a_dead_pattern_of_a_file_stays_dead():
 def test_right_guesses(config, text):
     episode = finished(f"GUESS:{text}", item=instance(config))
     assert episode.success
-    assert asked(episode, "answerer") == []
+    assert shown(episode, "answerer") == []
 
 
 @FORMS
@@ -190,7 +183,7 @@ def test_a_hyphenated_target_cannot_be_won():
 def test_answers_that_are_passed_on(config, word):
     result = played(instance(config), QUESTION, f"ANSWER: {word}")
     assert not result.complete
-    assert asked(result.episode, "guesser")[1] == f"ANSWER: {word}"
+    assert shown(result.episode, "guesser")[1] == f"ANSWER: {word}"
 
 
 @FORMS
@@ -230,20 +223,20 @@ def test_a_language_without_a_folder_is_named():
 
 def test_messages_with_given_prompts():
     episode = finished(QUESTION, YES, "QUESTION:b", "ANSWER: No.", "GUESS: Oak")
-    assert asked(episode, "guesser") == [
+    assert shown(episode, "guesser") == [
         "FIND 7 ['Oak', 'Fern', 'Violin', 'Flute', 'Ferry', 'Kayak', 'Bread', 'Cheese'] $HOME$",
         "ANSWER: yes",
         "ANSWER: No.",
     ]
-    assert asked(episode, "answerer") == [f"KNOW Oak Oak\n\n{QUESTION}", "QUESTION:b"]
+    assert shown(episode, "answerer") == [f"KNOW Oak Oak\n\n{QUESTION}", "QUESTION:b"]
 
 
 def test_messages_with_our_own_prompts():
     episode = finished(QUESTION, YES, "GUESS: Oak", item=instance(OWN))
-    first, answer = asked(episode, "guesser")
+    first, answer = shown(episode, "guesser")
     assert "['Oak', 'Fern', 'Violin', 'Flute', 'Ferry', 'Kayak', 'Bread', 'Cheese']" in first
     assert "7 questions" in first and answer == YES
-    (only,) = asked(episode, "answerer")
+    (only,) = shown(episode, "answerer")
     assert only.endswith(f"\n\nTarget word: Oak\n\n{QUESTION}")
 
 

@@ -5,17 +5,17 @@ from __future__ import annotations
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.clembench.games_kit import oracles
 
 from playpen import play
 from playpen.conversation import Conversation, Message
 from playpen.instance import SPLITS, Experiment, Instance
 from playpen.instance_sets import ready_instances
-from playpen.players.program import FunctionPlayer
 from playpen_clembench.imagegame.drawing import blank
 from playpen_clembench.imagegame.game import ImageGame
 
 GAME = ImageGame()
-PLAYERS = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
+PLAYERS = oracles(GAME)
 
 GRIDS = st.text(alphabet="▢▢▢ABK", min_size=25, max_size=25).map(
     lambda cells: "\n".join(" ".join(cells[n : n + 5]) for n in range(0, 25, 5))

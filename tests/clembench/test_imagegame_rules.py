@@ -7,13 +7,14 @@ from typing import Any
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, shown, whole
 
 from playpen.conversation import Reply
 from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.moves import Reward
 from playpen.referee import Referee
-from playpen.replay import replay, replay_script
+from playpen.replay import replay
 from playpen.scoring import episode_scores
 from playpen_clembench.imagegame.drawing import blank, changed_cells, shape, similarity
 from playpen_clembench.imagegame.game import ImageGame
@@ -47,19 +48,8 @@ def instance(data: dict[str, Any] = GIVEN, **changes: Any) -> Instance:
     return Instance(GAME.name, Experiment("compact_grids", {}), {**data, **changes})
 
 
-def script(*replies: str) -> list[tuple[str, Reply]]:
-    """The replies of giver and follower by turns."""
-    return [("follower" if n % 2 else "giver", Reply(text)) for n, text in enumerate(replies)]
-
-
 def finished(*replies: str, item: Instance | None = None, game: ImageGame = GAME) -> Episode:
-    result = replay_script(game, item or instance(), script(*replies))
-    assert (result.complete, result.unused, result.divergences) == (True, 0, [])
-    return result.episode
-
-
-def asked(episode: Episode, role: str) -> list[str]:
-    return [m.content for m in episode.conversation(role) if m.role == "user"]
+    return whole(by_turns(game, item or instance(), *replies))
 
 
 def scores(episode: Episode) -> dict[str, Any]:
@@ -87,9 +77,9 @@ def rounds(episode: Episode) -> dict[str, dict[str, Any]]:
     ],
 )
 def test_commands_that_are_passed_on(data, text, passed_on):
-    result = replay_script(GAME, instance(data), script(text))
+    result = by_turns(GAME, instance(data), text)
     assert not result.complete
-    (prompt,) = asked(result.episode, "follower")
+    (prompt,) = shown(result.episode, "follower")
     assert prompt.endswith(f"\n\n{passed_on}")
 
 
@@ -107,7 +97,7 @@ def test_commands_that_are_passed_on(data, text, passed_on):
 def test_commands_that_end_the_game(data, text):
     episode = finished(text, item=instance(data))
     assert not episode.aborted
-    assert asked(episode, "follower") == []
+    assert shown(episode, "follower") == []
 
 
 @FORMS
@@ -198,15 +188,15 @@ def test_the_instances_own_patterns_count():
 
 def test_messages_with_given_prompts():
     episode = finished("Command: a", TOP, "Command: b\n", TARGET, DONE)
-    assert asked(episode, "giver") == [f"GIVER $TARGET$\n{TARGET}\nNEXT?", "NEXT?", "NEXT?"]
-    assert asked(episode, "follower") == ["FOLLOWER $5\n\nCommand: a", "Command: b"]
+    assert shown(episode, "giver") == [f"GIVER $TARGET$\n{TARGET}\nNEXT?", "NEXT?", "NEXT?"]
+    assert shown(episode, "follower") == ["FOLLOWER $5\n\nCommand: a", "Command: b"]
 
 
 def test_messages_with_our_own_prompts():
     episode = finished("Command: a", TOP, "Command: b", TARGET, DONE, item=instance(OWN))
-    first, *later = asked(episode, "giver")
+    first, *later = shown(episode, "giver")
     assert len(set(later)) == 1 and first.endswith(f"\n{TARGET}\n{later[0]}")
-    first, second = asked(episode, "follower")
+    first, second = shown(episode, "follower")
     assert first.endswith("\n\nCommand: a") and second == "Command: b"
     assert EMPTY in first
 
@@ -215,8 +205,8 @@ def test_messages_with_our_own_prompts():
 def test_no_role_learns_what_only_the_other_was_shown(data):
     item = instance(data, target_grid=TARGET.replace("K", "Q"))
     episode = finished("Command: a", CORNER, "Command: b", EMPTY, DONE, item=item)
-    assert "Q" not in "".join(asked(episode, "follower"))
-    assert CORNER not in "".join(asked(episode, "giver"))
+    assert "Q" not in "".join(shown(episode, "follower"))
+    assert CORNER not in "".join(shown(episode, "giver"))
 
 
 def test_fifty_complete_rounds_end_the_game():
@@ -521,7 +511,7 @@ HUGE = 2_000_000
 )
 def test_huge_replies_end_in_an_outcome(data, text):
     item = instance(data)
-    result = replay_script(GAME, item, script(text, "\n" * HUGE + TOP + "\n" * HUGE, DONE))
+    result = by_turns(GAME, item, text, "\n" * HUGE + TOP + "\n" * HUGE, DONE)
     assert result.complete
     assert finished("Command: x", text, item=item).aborted
 

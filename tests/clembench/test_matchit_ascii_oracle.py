@@ -2,25 +2,22 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
 
-from playpen import Conversation, Experiment, Instance, Message, play
+import pytest
+from tests.clembench.games_kit import consult, oracles
+
+from playpen import Experiment, Instance, play
 from playpen.instance_sets import parse_instances
-from playpen.players.program import FunctionPlayer
 from playpen_clembench.matchit_ascii.game import MatchItAscii
 
 GAME = MatchItAscii()
-ROLES = GAME.role_names()
-PLAYERS = {role: FunctionPlayer(GAME.oracle(role)) for role in ROLES}
+PLAYERS = oracles(GAME)
 GRID = "X X X X X\nX ▢ ▢ ▢ X\nX ▢ ▢ ▢ X\nX ▢ ▢ ▢ ▢\nX X X X X"
 FIRST = f"Rules. Begin with DESCRIPTION:\n\n{GRID}\n\nGo."
 
 
-def say(*texts):
-    messages = [
-        Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)
-    ]
-    return GAME.oracle(ROLES[0])(Conversation(ROLES[0], messages))
+say = partial(consult, GAME, "player_a")
 
 
 @pytest.mark.parametrize("questions", [1, 5, 100])

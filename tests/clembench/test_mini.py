@@ -5,17 +5,17 @@ from __future__ import annotations
 import random
 import re
 from collections import Counter
+from functools import partial
 from typing import NamedTuple
 
 import pytest
-from tests.clembench.games_kit import generated, oracles
+from tests.clembench.games_kit import consult, generated, oracles
 
 from playpen import (
     Conversation,
     Experiment,
     Game,
     Instance,
-    Message,
     Program,
     get_game,
     play,
@@ -321,8 +321,7 @@ def test_one_cell_tells_the_target(grids: Made) -> None:
         assert item["target_grid_name"][0] == ANSWERS[int(item.id) % 3]
 
 
-def say(role: str, text: str, seed: int = 0) -> str:
-    return REFERENCE.oracle(role)(Conversation(role, [Message("user", text)], sampling_seed=seed))
+say = partial(consult, REFERENCE)
 
 
 GRIDS = ("a1 b1 □\n□ □ □\n□ □ c3", "a1 b1 c1\n□ □ □\n□ □ □", "a1 □ □\na2 □ □\n□ □ c3")
@@ -355,7 +354,7 @@ def test_the_follower_chooses_the_grid_with_most_of_the_cells(
         for name, grid in zip(ANSWERS, GRIDS, strict=True)
     ]
     prompt = "\n\n".join([*labelled, expression])
-    assert {say("follower", prompt, seed) for seed in range(40)} == {
+    assert {say("follower", prompt, seed=seed) for seed in range(40)} == {
         f"Answer: {a}" for a in answers
     }
 

@@ -13,11 +13,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
+from tests.clembench.games_kit import noted, oracles, shown
 
 from playpen import Experiment, Game, Instance, Note, Reply, get_game, play
 from playpen.instance_sets import Checker
 from playpen.interop.recordings import Recording, instance_of, read_recordings, replay_recording
-from playpen.players.program import FunctionPlayer
 from playpen.replay import Replay, replay_script
 from playpen_clembench.imagegame.game import ImageGame
 
@@ -60,22 +60,17 @@ def sent(line: Line, player: str, label: str | None = None) -> list[str]:
     return messages
 
 
-def shown(done: Replay, role: str) -> list[str]:
-    chat = done.episode.conversation(role)
-    return [message.content for message in chat if message.role == "user"]
-
-
 def sent_as_recorded(row: Row, recorded: Recorded) -> None:
     for recording, line in recorded:
         done = row.replay(recording)
         for player, role in row.roles.items():
-            assert shown(done, role) == sent(line, player), line["id"]
+            assert shown(done.episode, role) == sent(line, player), line["id"]
 
 
 def begun_as_recorded(row: Row, recorded: Recorded) -> None:
     """The instance brings the prompt; what the world says are words of our own."""
     for recording, _ in recorded:
-        (first, *_) = shown(row.replay(recording), "adventurer")
+        (first, *_) = shown(row.replay(recording).episode, "adventurer")
         prompt = recording.instance["prompt"]
         assert first.startswith(prompt)
         assert first[len(prompt) :].startswith("You are in the ")
@@ -97,7 +92,7 @@ def sent_by_recorded_templates(row: Row, recorded: Recorded) -> None:
         done = row.replay(recording, with_templates(line, given))
         assert (done.complete, done.unused, done.divergences) == (True, 0, [])
         for player, role in row.roles.items():
-            messages, expected = shown(done, role), sent(line, player)
+            messages, expected = shown(done.episode, role), sent(line, player)
             assert messages[:1] == expected[:1]
             assert [text.partition("\n")[2] for text in messages[1:]] == [
                 text.partition("\n")[2] for text in expected[1:]
@@ -106,7 +101,7 @@ def sent_by_recorded_templates(row: Row, recorded: Recorded) -> None:
         assert [(note.kind, note.data) for note in notes if note.kind in kinds] == [
             (event["type"], event["content"]) for event in events_of(line) if event["type"] in kinds
         ]
-        (end,) = [note.data for note in notes if note.kind == "board end status"]
+        (end,) = noted(done.episode, "board end status")
         assert end == line["logged"]["board end status"]
         assert scored(row.game, done, row.unrecorded)[1] == line["turn_scores"]
 
@@ -250,9 +245,6 @@ class Row(NamedTuple):
         draws = self.game.recorded_draws(events)
         return replay_script(self.game, instance or instance_of(recording), script, draws=draws)
 
-    def oracles(self) -> dict[str, FunctionPlayer]:
-        return {role: FunctionPlayer(self.game.oracle(role)) for role in self.game.role_names()}
-
 
 def explorer(name: str, count: int, unrecorded: frozenset[str] = frozenset()) -> Row:
     # Moves are scored by the whole map, which no explorer knows.
@@ -378,7 +370,9 @@ def test_recorded_instances_are_valid(row: Row, recorded: Recorded) -> None:
 
 
 def test_the_oracles_play_the_recorded_instances(row: Row, recorded: Recorded) -> None:
-    episodes = play(row.game, row.oracles(), [instance_of(recording) for recording, _ in recorded])
+    episodes = play(
+        row.game, oracles(row.game), [instance_of(recording) for recording, _ in recorded]
+    )
     assert [episode.failure for episode in episodes] == [None] * row.count
     assert not any(episode.aborted for episode in episodes)
     if row.oracle != "no abort":
@@ -398,9 +392,8 @@ def test_every_command_fails_or_succeeds_as_recorded(parity: Path) -> None:
             if event["type"] in ("action_info", "action_fail")
         ]
         new = [
-            (event.data["phase"], event.data["failure"])
-            for event in ADVENTURE.replay(recording).episode.events
-            if isinstance(event, Note) and event.kind == "action"
+            (action["phase"], action["failure"])
+            for action in noted(ADVENTURE.replay(recording).episode, "action")
         ]
         assert new == old
 
@@ -409,7 +402,7 @@ def test_the_oracles_win_the_recorded_boards_with_the_recorded_templates(parity:
     recorded = CODENAMES.recorded(parity)
     given = templates(recorded, CODENAMES.roles)
     instances = [with_templates(line, given) for _, line in recorded]
-    episodes = play(CODENAMES.game, CODENAMES.oracles(), instances)
+    episodes = play(CODENAMES.game, oracles(CODENAMES.game), instances)
     assert [episode.success for episode in episodes] == [True] * CODENAMES.count
 
 
@@ -433,7 +426,7 @@ def test_the_count_of_the_present_clemcore_differs_in_the_first_round_only(parit
 
 def test_the_oracle_understands_most_recorded_questions(parity: Path) -> None:
     complete = [line for _, line in PRIVATE.recorded(parity) if not line["logged"]["Aborted"]]
-    episodes = play(PRIVATE.game, PRIVATE.oracles(), [with_wordings(line) for line in complete])
+    episodes = play(PRIVATE.game, oracles(PRIVATE.game), [with_wordings(line) for line in complete])
     scores = [episode.main_score for episode in episodes]
     assert None not in scores
     assert sum(scores) / len(scores) > 80, scores

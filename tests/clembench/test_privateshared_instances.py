@@ -6,6 +6,7 @@ import copy
 import re
 
 import pytest
+from tests.clembench.games_kit import generated
 
 from playpen import ready_instances
 from playpen.instance import SPLITS, InstanceError
@@ -132,7 +133,7 @@ def test_ready_instances(split):
 
 
 def test_numbers_have_four_digits():
-    for instance in parse_instances(GAME.generate("test", level="letter-number", n=200), GAME):
+    for instance in generated(GAME, "test", level="letter-number", n=200):
         assert all(re.fullmatch("[1-9][0-9]{3}", value) for value in instance["slots"].values())
 
 
@@ -142,7 +143,7 @@ def test_the_instances_of_a_seed_stay_the_same():
 
 
 def test_the_fingerprint_is_the_secret_and_not_its_wording():
-    (instance,) = parse_instances(GAME.generate("test", level="restaurant", n=1), GAME)
+    (instance,) = generated(GAME, "test", level="restaurant", n=1)
     data = copy.deepcopy(dict(instance.data))
     data["request_order"].reverse()
     data["probes"]["0"] = dict.fromkeys(data["slots"], 0)

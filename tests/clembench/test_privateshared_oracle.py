@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-import pytest
+from functools import partial
 
-from playpen import Conversation, Experiment, Instance, Message, play
-from playpen.players.program import FunctionPlayer
+import pytest
+from tests.clembench.games_kit import consult, oracles
+
+from playpen import Experiment, Instance, play
 from playpen_clembench.privateshared.game import PrivateShared
 
 GAME = PrivateShared()
-PLAYERS = {"answerer": FunctionPlayer(GAME.oracle("answerer"))}
+PLAYERS = oracles(GAME)
 OPENING = "You buy a shirt.\n\nWHAT: Shirt\nSIZE: Large\nCOLOUR: Teal\n\nGood: luck."
 
 
-def say(*texts):
-    messages = [
-        Message("assistant" if number % 2 else "user", text) for number, text in enumerate(texts)
-    ]
-    return GAME.oracle("answerer")(Conversation("answerer", messages))
+say = partial(consult, GAME, "answerer")
 
 
 def test_the_oracle_understands_other_words_by_the_names_of_the_slots():

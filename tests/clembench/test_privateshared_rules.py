@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 import math
+from functools import partial
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, noted, whole
 
-from playpen import Abort, Ask, Experiment, Instance, Lose, Note, Reply, Reward, Success, Violated
+from playpen import Abort, Ask, Experiment, Instance, Lose, Reward, Success, Violated
 from playpen.episode import Episode
 from playpen.moves import Round
 from playpen.prompts import PromptError
-from playpen.replay import replay, replay_script
+from playpen.replay import replay
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.privateshared.game import PrivateShared
 from playpen_clembench.privateshared.scores import Probe, kappa
@@ -79,22 +81,15 @@ def many(number):
     return Instance("privateshared", Experiment("many", {"texts": texts}), data)
 
 
-def played(item, *replies):
-    return replay_script(GAME, item, [(ROLE, Reply(text)) for text in replies])
+played = partial(by_turns, GAME)
 
 
 def finished(item, *replies) -> Episode:
-    result = played(item, *replies)
-    assert (result.complete, result.unused, result.divergences) == (True, 0, [])
-    return result.episode
+    return whole(played(item, *replies))
 
 
 def asked(episode, keep=None):
     return [e.text for e in episode.events if isinstance(e, Ask) and keep in (None, e.keep)]
-
-
-def noted(episode, kind):
-    return [e.data for e in episode.events if isinstance(e, Note) and e.kind == kind]
 
 
 PERFECT = [NO, NO, "ANSWER: teal", NO, YES, "ANSWER: large", YES, YES]

@@ -140,6 +140,12 @@ def test_fingerprints_ignore_order_and_wording(ready: dict[str, list[Instance]])
 # --- arguments of the generator ------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("level", LEVELS)
+def test_every_level_has_sixty_instances(level: str) -> None:
+    (experiment,) = GAME.generate("validation", level=level, n=60)["experiments"]
+    assert len(experiment["game_instances"]) == 60
+
+
 def test_a_level_that_is_used_up_says_so() -> None:
     with pytest.raises(InstanceError, match=r"'number_grids' gives \d+ instances.*not 5000"):
         GAME.generate("test", level="number_grids", n=5000)

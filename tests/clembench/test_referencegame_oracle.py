@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from functools import partial
 
 import pytest
 from hypothesis import assume, given
 from hypothesis import strategies as st
+from tests.clembench.games_kit import consult, oracles
 
-from playpen import Conversation, Instance, Message, play
+from playpen import Instance, play
 from playpen.instance_sets import parse_instances
-from playpen.players.program import FunctionPlayer
 from playpen_clembench.grids import format_grid, parse_grid
 from playpen_clembench.referencegame.game import ReferenceGame
 
 GAME = ReferenceGame()
-PLAYERS = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
+PLAYERS = oracles(GAME)
 
 GRIDS = st.lists(st.text(alphabet="X□", min_size=5, max_size=5), min_size=5, max_size=5).map(
     format_grid
@@ -24,8 +25,7 @@ GRIDS = st.lists(st.text(alphabet="X□", min_size=5, max_size=5), min_size=5, m
 ORDERS = st.permutations([0, 1, 2])
 
 
-def say(role: str, text: str, seed: int = 0) -> str:
-    return GAME.oracle(role)(Conversation(role, [Message("user", text)], sampling_seed=seed))
+say = partial(consult, GAME)
 
 
 def is_true(fact: str, grid: str) -> bool:
@@ -101,9 +101,9 @@ def test_the_giver_states_the_fewest_and_simplest_facts(
 
 def test_a_follower_that_learns_nothing_guesses_by_its_seed() -> None:
     prompt = "\n\n".join([FRAME, FRAME.replace("□", "X"), FRAME.replace("X", "□"), "a ring"])
-    answers = Counter(say("follower", prompt, seed) for seed in range(90))
+    answers = Counter(say("follower", prompt, seed=seed) for seed in range(90))
     assert set(answers) == {"Answer: first", "Answer: second", "Answer: third"}
-    assert say("follower", prompt, 7) == say("follower", prompt, 7)
+    assert say("follower", prompt, seed=7) == say("follower", prompt, seed=7)
 
 
 @pytest.mark.parametrize("role", GAME.role_names())

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 import tracemalloc
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, shown, whole
 
-from playpen import Ask, Episode, Experiment, Instance, Reply
+from playpen import Episode, Experiment, Instance
 from playpen.prompts import PromptError
-from playpen.replay import Replay, replay_script
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.referencegame.game import ReferenceGame
 from playpen_clembench.referencegame.replies import reader
@@ -59,20 +60,11 @@ def instance(data: dict[str, Any], **changes: Any) -> Instance:
     return Instance(GAME.name, Experiment("letter_grids", {}), {**data, **changes})
 
 
-def played(item: Instance, *replies: str) -> Replay:
-    script = zip(("giver", "follower"), map(Reply, replies), strict=False)
-    return replay_script(GAME, item, list(script))
+played = partial(by_turns, GAME)
 
 
 def finished(item: Instance, *replies: str) -> Episode:
-    result = played(item, *replies)
-    assert result.complete
-    assert result.unused == 0
-    return result.episode
-
-
-def asked(episode: Episode, role: str) -> list[str]:
-    return [e.text for e in episode.events if isinstance(e, Ask) and e.role == role]
+    return whole(played(item, *replies))
 
 
 # --- reply forms (docs/rules/referencegame.md, "Reply format") ------------------------------------
@@ -106,7 +98,7 @@ REJECTED_EXPRESSIONS = [
 def test_expressions_that_are_accepted(data: dict[str, Any], mode: str, text: str) -> None:
     result = played(instance(data, p1_mode=mode), text)
     assert not result.complete
-    (prompt,) = asked(result.episode, "follower")
+    (prompt,) = shown(result.episode, "follower")
     assert text in prompt
 
 
@@ -127,7 +119,7 @@ def test_expressions_that_are_rejected(data: dict[str, Any], mode: str, text: st
     assert episode.aborted
     assert episode.outcome.code == "invalid_format"  # type: ignore[union-attr]
     assert episode.outcome.fault == "giver"  # type: ignore[union-attr]
-    assert asked(episode, "follower") == []
+    assert shown(episode, "follower") == []
 
 
 RIGHT_ANSWERS = [
@@ -237,22 +229,22 @@ def test_a_language_without_a_folder_is_named() -> None:
 
 def test_given_prompts_are_used_unchanged() -> None:
     episode = finished(instance(GIVEN), "Expression: a ring", "Answer: 1")
-    assert asked(episode, "giver") == ["Tell $TAG$ about it."]
-    assert asked(episode, "follower") == ["Which one? Expression: a ring / Expression: a ring"]
+    assert shown(episode, "giver") == ["Tell $TAG$ about it."]
+    assert shown(episode, "follower") == ["Which one? Expression: a ring / Expression: a ring"]
 
 
 @pytest.mark.parametrize("data", [OWN, GIVEN], ids=["own", "given"])
 def test_a_placeholder_inside_the_expression_stays(data: dict[str, Any]) -> None:
     tricky = "Expression: TARGET_EXPRESSION and $FIRST_GRID$ \\1"
-    (plain,) = asked(played(instance(data), "Expression: @").episode, "follower")
-    (prompt,) = asked(played(instance(data), tricky).episode, "follower")
+    (plain,) = shown(played(instance(data), "Expression: @").episode, "follower")
+    (prompt,) = shown(played(instance(data), tricky).episode, "follower")
     assert prompt == plain.replace("Expression: @", tricky)
 
 
 def test_our_own_prompts_show_the_grids_in_each_players_order() -> None:
     item = instance(OWN, player_2_first_grid=THIRD, player_2_third_grid=TARGET)
     episode = played(item, "Expression: a ring").episode
-    (giver,), (follower,) = asked(episode, "giver"), asked(episode, "follower")
+    (giver,), (follower,) = shown(episode, "giver"), shown(episode, "follower")
     assert giver.index(TARGET) < giver.index(SECOND) < giver.index(THIRD)
     assert follower.index(THIRD) < follower.index(SECOND) < follower.index(TARGET)
     assert "Expression: a ring" in follower.splitlines()

@@ -11,14 +11,14 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, whole
 
 from playpen import PlaypenError
-from playpen.conversation import Reply
 from playpen.episode import Episode
 from playpen.instance import Experiment, Instance
 from playpen.moves import Ask
 from playpen.referee import Referee
-from playpen.replay import replay, replay_script
+from playpen.replay import replay
 from playpen.scoring import episode_scores
 from playpen_clembench.static import instructions, sentences
 from playpen_clembench.static.ifeval import IfEval
@@ -295,9 +295,7 @@ def instance(target: dict[str, Any] = TARGET, **config: Any) -> Instance:
 
 
 def answered(reply: str, item: Instance | None = None) -> Episode:
-    result = replay_script(GAME, item or instance(), [("answerer", Reply(reply))])
-    assert (result.complete, result.unused) == (True, 0)
-    return result.episode
+    return whole(by_turns(GAME, item or instance(), reply))
 
 
 @pytest.mark.parametrize(

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from tests.clembench.games_kit import consult, oracles
 
 from playpen import play
-from playpen.conversation import Conversation, Message
 from playpen.game import Game
 from playpen.instance import Experiment, Instance
 from playpen.instance_sets import ready_instances
-from playpen.players.program import FunctionPlayer
 from playpen_clembench.static.bbh import Bbh
 from playpen_clembench.static.cladder import Cladder
 from playpen_clembench.static.eqbench import EqBench
@@ -21,14 +20,11 @@ GAMES = pytest.mark.parametrize("game", ALL, ids=lambda game: game.name)
 
 
 def wins(game: Game, instances: list[Instance]) -> list[bool]:
-    players = {"answerer": FunctionPlayer(game.oracle("answerer"))}
-    return [episode.success for episode in play(game, players, instances)]
+    return [episode.success for episode in play(game, oracles(game), instances)]
 
 
 def say(game: Game, text: str, *, seed: int = 0) -> str:
-    return game.oracle("answerer")(
-        Conversation("answerer", [Message("user", text)], sampling_seed=seed)
-    )
+    return consult(game, "answerer", text, seed=seed)
 
 
 def test_the_last_question_counts_after_worked_examples():

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench import games_kit
+from tests.clembench.games_kit import by_turns, oracles, shown, whole
 
 from playpen import (
     Abort,
@@ -17,7 +20,6 @@ from playpen import (
     Experiment,
     Instance,
     Lose,
-    Reply,
     Reward,
     Success,
     Violated,
@@ -26,7 +28,7 @@ from playpen import (
 from playpen.instance import SPLITS, InstanceError
 from playpen.instance_sets import parse_instances, ready_instances
 from playpen.players.program import FunctionPlayer
-from playpen.replay import Replay, replay, replay_script
+from playpen.replay import replay
 from playpen.scoring import episode_scores
 from playpen_clembench.taboo.cards import Card, cards, mini_world
 from playpen_clembench.taboo.game import Taboo
@@ -60,22 +62,12 @@ def card(
     return Instance("taboo", Experiment("words", {"max_turns": rounds, **more}), data)
 
 
-def played(item: Instance, *replies: str) -> Replay:
-    """Describer and guesser in turn, as long as the game asks."""
-    roles = [(DESCRIBER, GUESSER)[number % 2] for number in range(len(replies))]
-    return replay_script(GAME, item, list(zip(roles, map(Reply, replies), strict=True)))
+played = partial(by_turns, GAME)
 
 
 def finished(item: Instance, *replies: str) -> Episode:
     """The episode of a script that the game uses up."""
-    result = played(item, *replies)
-    assert (result.complete, result.unused, result.divergences) == (True, 0, [])
-    return result.episode
-
-
-def seen(episode: Episode, role: str) -> list[str]:
-    """The user messages of a role."""
-    return [m.content for m in episode.conversation(role) if m.role == "user"]
+    return whole(played(item, *replies))
 
 
 def asked(episode: Episode) -> list[str]:
@@ -139,7 +131,7 @@ def test_what_a_clue_may_be(reply: str, verdict: str) -> None:
     assert result.complete
     if verdict == "fine":
         assert episode.outcome == Success(100)
-        assert seen(episode, GUESSER)[0].endswith(f"\n\n{reply}")
+        assert shown(episode, GUESSER)[0].endswith(f"\n\n{reply}")
         return
     assert result.unused == 1
     assert asked(episode) == [DESCRIBER]
@@ -269,7 +261,7 @@ def test_what_a_guess_may_be(reply: str, verdict: str) -> None:
     else:
         # A wrong guess is no violation; it goes to the describer as it is.
         assert not result.complete
-        assert seen(episode, DESCRIBER)[1] == reply
+        assert shown(episode, DESCRIBER)[1] == reply
         assert not [event for event in episode.events if isinstance(event, Violated)]
 
 
@@ -319,7 +311,7 @@ def test_each_role_has_its_own_history() -> None:
 
 def test_our_own_prompts_are_filled() -> None:
     episode = played(card(rounds=5), "CLUE: ice").episode
-    (for_describer,), (for_guesser,) = seen(episode, DESCRIBER), seen(episode, GUESSER)
+    (for_describer,), (for_guesser,) = shown(episode, DESCRIBER), shown(episode, GUESSER)
     assert "\n- cold\n- snow\n- season\n" in for_describer
     assert "winter" in for_describer
     assert "winter" not in for_guesser
@@ -480,7 +472,7 @@ def test_any_replies_end_in_an_outcome_and_replay_identically(
 
 def test_a_forbidden_word_never_reaches_the_guesser() -> None:
     episode = finished(card("canarytarget"), *WRONG, "CLUE: canarytargets")
-    assert "canary" not in "".join(seen(episode, GUESSER))
+    assert "canary" not in "".join(shown(episode, GUESSER))
 
 
 # --- hostile replies -----------------------------------------------------------------------------
@@ -551,8 +543,7 @@ def test_replies_that_no_text_file_can_hold_end_in_an_outcome() -> None:
 
 
 def self_play(instances: Sequence[Instance]) -> list[Episode]:
-    players = {role: FunctionPlayer(GAME.oracle(role)) for role in GAME.role_names()}
-    return play(GAME, players, instances)
+    return play(GAME, oracles(GAME), instances)
 
 
 def test_the_oracles_play_the_mini_world_by_its_rules_and_mostly_win() -> None:
@@ -579,7 +570,7 @@ def silent(conversation: Conversation) -> str:
 
 @pytest.mark.parametrize("level", GAME.levels())
 def test_the_describing_oracle_never_breaks_the_rules_with_a_poor_guesser(level: str) -> None:
-    players = {DESCRIBER: FunctionPlayer(GAME.oracle(DESCRIBER)), GUESSER: FunctionPlayer(wrong)}
+    players = oracles(GAME) | {GUESSER: FunctionPlayer(wrong)}
     for split in SPLITS:
         instances = parse_instances(GAME.generate(split, level=level), GAME)[:300]
         for episode in play(GAME, players, instances):
@@ -588,7 +579,7 @@ def test_the_describing_oracle_never_breaks_the_rules_with_a_poor_guesser(level:
 
 
 def test_the_guessing_oracle_tries_different_words_with_a_poor_describer() -> None:
-    players = {DESCRIBER: FunctionPlayer(silent), GUESSER: FunctionPlayer(GAME.oracle(GUESSER))}
+    players = oracles(GAME) | {DESCRIBER: FunctionPlayer(silent)}
     for episode in play(GAME, players, ready_instances(GAME, "validation")[:40]):
         assert not episode.aborted
         guesses = [said.reply.text for said in episode.replies(GUESSER)]
@@ -673,8 +664,7 @@ def test_the_mini_world_is_closed_and_playable() -> None:
 # --- instances -----------------------------------------------------------------------------------
 
 
-def generated(split: str, **options: Any) -> list[Instance]:
-    return parse_instances(GAME.generate(split, **options), GAME, split=split)
+generated = partial(games_kit.generated, GAME)
 
 
 def test_levels() -> None:

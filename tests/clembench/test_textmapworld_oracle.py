@@ -5,11 +5,10 @@ from __future__ import annotations
 import ast
 
 import pytest
+from tests.clembench.games_kit import consult, generated, noted, oracles
 
-from playpen import Conversation, Message, Note, play, ready_instances
+from playpen import play, ready_instances
 from playpen.instance import SPLITS
-from playpen.instance_sets import parse_instances
-from playpen.players.program import FunctionPlayer
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,
     TextMapWorldGraphReasoning,
@@ -34,14 +33,11 @@ START = (
 
 
 def played(game, instances):
-    return list(play(game, {"explorer": FunctionPlayer(game.oracle("explorer"))}, instances))
+    return play(game, oracles(game), instances)
 
 
 def say(game, *texts: str) -> str:
-    messages = [
-        Message("assistant" if place % 2 else "user", text) for place, text in enumerate(texts)
-    ]
-    return game.oracle("explorer")(Conversation("explorer", messages))
+    return consult(game, "explorer", *texts)
 
 
 @ALL
@@ -56,8 +52,7 @@ def test_the_oracle_succeeds_on_every_ready_instance(game, split):
 @ALL
 def test_the_oracle_needs_few_moves(game):
     for level in game.levels():
-        document = game.generate("train", seed=11, level=level, n=100)
-        for episode in played(game, parse_instances(document, game)):
+        for episode in played(game, generated(game, "train", seed=11, level=level, n=100)):
             assert episode.success
             assert len(episode.replies()) <= 14
 
@@ -77,7 +72,7 @@ def test_the_drawn_map_is_that_of_the_rooms_entered():
             assert len(pairs) == len({frozenset(pair) for pair in pairs})
             for direction, ends in graph["edges"].items():
                 assert all(house.doors[first][direction] == second for first, second in ends)
-            moves = [e.data for e in episode.events if isinstance(e, Note) and e.kind == "move"]
+            moves = noted(episode, "move")
             entered = [item["Current_Position"], *(m["new"] for m in moves)][: len(entered) + 1]
 
 

@@ -7,10 +7,11 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import by_turns, noted, shown
 
-from playpen import Abort, Experiment, Instance, Note, Reply, Reward, Round
+from playpen import Abort, Experiment, Instance, Reward, Round
 from playpen.instance import InstanceError
-from playpen.replay import Replay, replay, replay_script
+from playpen.replay import Replay, replay
 from playpen.scoring import episode_scores, score_episodes
 from playpen_clembench.textmapworld.game import (
     TextMapWorld,
@@ -78,7 +79,7 @@ def said(game: TextMapWorld, commands: str) -> list[str]:
 
 
 def played(game: TextMapWorld, item: Instance, replies: list[str]) -> Replay:
-    return replay_script(game, item, [("explorer", Reply(text)) for text in replies])
+    return by_turns(game, item, *replies)
 
 
 def walked(game: TextMapWorld, commands: str, item: Instance | None = None) -> Replay:
@@ -88,11 +89,7 @@ def walked(game: TextMapWorld, commands: str, item: Instance | None = None) -> R
 
 
 def prompts(result: Replay) -> list[str]:
-    return [m.content for m in result.episode.conversation("explorer") if m.role == "user"]
-
-
-def noted(result: Replay, kind: str) -> list[Any]:
-    return [e.data for e in result.episode.events if isinstance(e, Note) and e.kind == kind]
+    return shown(result.episode, "explorer")
 
 
 # --- flow ----------------------------------------------------------------------------------------
@@ -110,7 +107,7 @@ def test_a_walk_with_given_texts(game):
         "Attic: south",
         "Hall: west, north, east",
     ]
-    moves = noted(result, "move")
+    moves = noted(result.episode, "move")
     assert [move["old"] for move in moves] == ["Barn", "Hall", "Barn", "Hall", "Attic"]
     assert [move["new"] for move in moves] == ["Hall", "Barn", "Hall", "Attic", "Hall"]
     assert sum(isinstance(event, Round) for event in result.episode.events) == 6
@@ -159,7 +156,7 @@ def test_a_violation_is_not_asked_again(game):
 
 
 def test_capitals_lead_nowhere_where_maps_are_drawn():
-    assert noted(played(MAIN, instance(), ["GO: WEST"]), "move")
+    assert noted(played(MAIN, instance(), ["GO: WEST"]).episode, "move")
     result = played(DRAWING, given_texts(), [drawn("GO: West"), drawn("go: west")])
     assert prompts(result)[1:] == ["No, Barn: west", "Hall: west, north, east"]
 
@@ -167,8 +164,8 @@ def test_capitals_lead_nowhere_where_maps_are_drawn():
 def test_a_drawn_map_counts_only_with_a_move():
     graphs = [drawn("GO: south", '"A"'), drawn("GO: west", '"B"'), drawn("DONE", '"C"')]
     result = played(DRAWING, instance(), graphs)
-    assert noted(result, "graph") == [{"nodes": ["b"], "edges": []}]
-    assert not noted(walked(MAIN, "wd"), "graph")
+    assert noted(result.episode, "graph") == [{"nodes": ["b"], "edges": []}]
+    assert not noted(walked(MAIN, "wd").episode, "graph")
 
 
 def test_the_reminder_comes_once_before_the_last_reply():
@@ -188,7 +185,7 @@ def test_suffixes_of_ambiguous_names_are_hidden():
     item = Instance("textmapworld", Experiment("small", {}), data)
     result = walked(MAIN, "wwnd", item)
     assert prompts(result)[1:] == ["Hall: west, north, east", "Hall: east", "No, Hall: east"]
-    assert noted(result, "move")[1] == {"old": "Hall_1_1", "new": "Hall_0_1"}
+    assert noted(result.episode, "move")[1] == {"old": "Hall_1_1", "new": "Hall_0_1"}
 
 
 @pytest.mark.parametrize("start", ["(1, 0)", [1, 0]])
@@ -242,7 +239,7 @@ def test_scores_of_a_walk_that_was_not_ended(game, replies):
         **UNSTOPPED,
         **extra,
     }
-    moves = len(noted(result, "move"))
+    moves = len(noted(result.episode, "move"))
     assert list(game.metrics(result.episode).rounds) == [str(k) for k in range(moves)]
 
 
@@ -313,7 +310,7 @@ def test_scores_of_a_walk_that_was_ended(game, commands, expected, good):
         }
     )
     if game is TARGET:
-        assert success == (noted(result, "move")[-1:] == [{"old": "Hall", "new": "Attic"}])
+        assert success == (noted(result.episode, "move")[-1:] == [{"old": "Hall", "new": "Attic"}])
         assert extra == pytest.approx(quality)
     else:
         assert success == (expected["visited"] == 4)
@@ -508,5 +505,5 @@ def test_rooms_are_not_named_before_they_are_entered(game):
     for commands in ("", "w", "ws", "ww", "wwe"):
         result = walked(game, commands, item)
         shown = "\n".join(prompts(result))
-        entered = {"Barn", *(move["new"] for move in noted(result, "move"))}
+        entered = {"Barn", *(move["new"] for move in noted(result.episode, "move"))}
         assert {room for room in ("Barn", "Hall", "Den", "Attic") if room in shown} == entered

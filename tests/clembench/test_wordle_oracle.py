@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import pytest
+from tests.clembench.games_kit import generated, noted, self_play
 
-from playpen.conversation import Conversation, Message, Reply
-from playpen.episode import Episode
+from playpen.conversation import Conversation, Message
 from playpen.instance import Experiment, Instance
-from playpen.instance_sets import parse_instances
-from playpen.moves import Note, Violated
-from playpen.referee import Referee, new_episode
+from playpen.moves import Violated
 from playpen_clembench.wordle import feedback, material
 from playpen_clembench.wordle.game import Wordle, WordleWithClue, WordleWithCritic
 from playpen_clembench.wordle.oracle import OPENERS, critic, guesser
@@ -19,22 +17,12 @@ PLAIN, CLUE, CRITIC = FAMILY
 by_name = pytest.mark.parametrize("game", FAMILY, ids=lambda game: game.name)
 
 
-def self_play(game, instance, *, repeat=0, **others) -> Episode:
-    programs = {role: others.get(role) or game.oracle(role) for role in game.role_names()}
-    episode = new_episode(game, instance, {}, repeat=repeat)
-    referee = Referee(game, instance, episode)
-    pending = referee.advance()
-    while pending is not None:
-        pending = referee.advance(Reply(programs[pending.role](pending)))
-    return episode
-
-
 def guesses(episode, kind="committed guess"):
-    return [e.data["guess"] for e in episode.events if isinstance(e, Note) and e.kind == kind]
+    return [data["guess"] for data in noted(episode, kind)]
 
 
 def made(game, split="train"):
-    return parse_instances(game.generate(split, seed=1), game)
+    return generated(game, split, seed=1)
 
 
 def always(verdict):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from tests.clembench.games_kit import shown, whole
 
 from playpen.conversation import Reply
 from playpen.episode import Episode
@@ -58,17 +59,11 @@ def v(verdict, why="I think so"):
 
 def play(game, replies, instance=None) -> Episode:
     script = [(None, Reply(text)) for text in replies]
-    result = replay_script(game, instance or make(game), script)
-    assert result.complete and result.unused == 0
-    return result.episode
+    return whole(replay_script(game, instance or make(game), script))
 
 
 def scores(game, episode):
     return game.metrics(episode).episode
-
-
-def asked(episode, role):
-    return [m.content for m in episode.conversation(role) if m.role == "user"]
 
 
 # --- flow ----------------------------------------------------------------------------------------
@@ -78,7 +73,7 @@ def test_messages_of_the_plain_game():
     episode = play(PLAIN, [g("stoop"), g("zzzzz"), g("crane"), g("boost")])
     stoop = "s<yellow> t<yellow> o<green> o<yellow> p<red>"
     crane = "c<red> r<red> a<red> n<red> e<red>"
-    assert asked(episode, "guesser") == [
+    assert shown(episode, "guesser") == [
         "GUESSER PROMPT costs $5 and $HOME$",
         f"guess_feedback: {stoop}\n\n{FORM}",
         AGAIN,
@@ -90,7 +85,7 @@ def test_messages_of_the_plain_game():
 
 def test_the_clue_follows_the_prompt_once():
     episode = play(CLUE, [g("stoop"), g("boost")])
-    first, second = asked(episode, "guesser")
+    first, second = shown(episode, "guesser")
     assert first == "GUESSER PROMPT costs $5 and $HOME$\n\nclue: give a lift"
     assert second.startswith("guess_feedback: s<yellow>")
 
@@ -100,7 +95,7 @@ def test_messages_of_the_variant_with_a_critic():
     replies += [g("boost", "c"), v("yes", "d"), g("boost")]
     episode = play(CRITIC, replies)
     roost = "r<red> o<green> o<green> s<green> t<green>"
-    assert asked(episode, "guesser") == [
+    assert shown(episode, "guesser") == [
         "GUESSER PROMPT costs $5 and $HOME$\n\nclue: give a lift",
         AGAIN,
         f"clue: give a lift\nguess_agreement: no\nagreement_explanation: b\n\n{FORM}",
@@ -108,7 +103,7 @@ def test_messages_of_the_variant_with_a_critic():
         f"guess_feedback: {roost}\n\n{FORM}",
         f"clue: give a lift\nguess_agreement: yes\nagreement_explanation: d\n\n{FORM}",
     ]
-    assert asked(episode, "critic") == [
+    assert shown(episode, "critic") == [
         "CRITIC PROMPT\n\nclue: give a lift\nexplanation: a\nguess: stoop",
         f"clue: give a lift\nexplanation: c\nguess: boost\n\n{VERDICT_FORM}",
     ]
@@ -143,11 +138,11 @@ def test_another_language_needs_no_other_code():
     ]
     episode = play(CRITIC, replies, make(CRITIC, experiment=experiment))
     assert episode.success
-    assert asked(episode, "guesser")[1] == (
+    assert shown(episode, "guesser")[1] == (
         "Hinweis: give a lift\nUrteil: ja\nBegründung: y\n\n"
         "Write this:\nErklärung: Einzelheiten\nVersuch: Wort"
     )
-    assert asked(episode, "critic")[1].endswith("Erklärung: Einzelheiten\nZustimmung: ja oder nein")
+    assert shown(episode, "critic")[1].endswith("Erklärung: Einzelheiten\nZustimmung: ja oder nein")
     assert scores(CRITIC, episode)["Repetition-Guesser-On-Critic-Agreement"] == 1
     assert scores(CRITIC, episode)["Repetition-Guesser-On-Critic-Disagreement"] == 1
 

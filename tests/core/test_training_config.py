@@ -504,6 +504,7 @@ def test_training_records_the_resolved_configuration_and_tells_the_observers(
     assert logged == [(0, {"demonstrations": 6, "steps": 3})]
 
 
+@pytest.mark.torch  # hf: players are checked
 def test_trainer_run_and_instances_are_made_once(
     write: Write, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
