@@ -133,6 +133,36 @@ def test_another_evaluation_in_the_same_directory_is_refused(
     assert f"holds an evaluation with other {what}" in message and "-o" in message
 
 
+@pytest.mark.parametrize(
+    ("changed", "what"),
+    [
+        (("--split", "test"), "split: validation there, test asked for"),
+        (("--seed", "4"), "seed: 0 there, 4 asked for"),
+        (("-p", f"guesser={SELF}:uneven"), f"players: {ORACLE} there, {ORACLE}, {SELF}:uneven"),
+    ],
+)
+def test_a_directory_is_one_evaluation_whatever_the_suites(
+    changed: tuple[str, ...], what: str
+) -> None:
+    good("eval", ORACLE, "--games", "taboo", "-o", "out")
+    message = refused("eval", ORACLE, "--suite", "clembench-2.0", "-o", "out", *changed)
+    assert f"holds an evaluation with other {what}" in message
+    assert [path.name for path in Path("out/runs").iterdir()] == ["games"]
+
+
+def test_another_game_is_refused_as_another_game() -> None:
+    good("eval", ORACLE, "--games", "taboo", "-o", "out")
+    message = refused("eval", ORACLE, "--games", "taboo,wordle", "-o", "out")
+    assert "other games: taboo there, taboo, wordle asked for" in message
+
+
+def test_a_player_has_one_file_name_and_it_has_no_colon() -> None:
+    good("eval", ORACLE, "--games", "taboo", "-o", "out")
+    good("eval", "out/runs/games", "-o", "again")
+    assert [path.name for path in Path("out").glob("*.val.json")] == ["program-oracle.val.json"]
+    assert [path.name for path in Path("again").glob("*.val.json")] == ["program-oracle.val.json"]
+
+
 def test_suites_have_runs_of_their_own_and_scores_are_added_to_the_file() -> None:
     good("eval", ORACLE, "--suite", "static-1.0", "-o", "out", "--name", "m")
     assert list(val("out/m.val.json")) == ["static benchmarks", "missing", "evaluation"]

@@ -294,9 +294,9 @@ def evaluation_run(
         recorded[instance.game].append(instance.hash)
     episodes = {name: repeats * len(found) for name, found in instances.items()}
     for what, before, now in (
-        ("players", ", ".join(config.players.values()), ", ".join(cast.specs.values())),
-        ("players", config.assignments, cast.assignments([get_game(n) for n in instances])),
+        ("players", _named(config.players), _named(cast.specs)),
         ("games", ", ".join(sorted(recorded)), ", ".join(sorted(wanted))),
+        ("players", config.assignments, cast.assignments([get_game(n) for n in instances])),
         ("split", config.split, split),
         ("source of instances", config.source, source),
         ("instances", recorded, wanted),
@@ -304,11 +304,43 @@ def evaluation_run(
         ("seed", config.seed, seed),
         ("limits", config.limits, limits),
     ):
-        if before != now:
-            told = isinstance(now, str | int | None)
-            values = f": {before} there, {now} asked for" if told else " than what is asked for"
-            raise RunError(
-                f"{path} holds an evaluation with other {what}{values}; choose "
-                "another directory with -o, or remove it"
-            )
+        _refuse_other(path, what, before, now)
     return run
+
+
+def refuse_other_evaluation(
+    folder: Path, cast: Cast, *, split: str | None, source: str, seed: int
+) -> None:
+    """Refuse a directory in which something else was evaluated, by whatever suite.
+
+    Args:
+        folder: of the runs.
+        cast: who plays now.
+        split: of the pack's own instances that are played now.
+        source: the file the instances come from, "" for the pack's own.
+        seed: of chance moves and sampling.
+
+    Raises:
+        RunError: a run there has other players, another split or another seed; says which.
+    """
+    for file in sorted(folder.glob("*/run.json")):
+        config = Run.open(file.parent).config
+        _refuse_other(folder, "players", _named(config.players), _named(cast.specs))
+        if not source and not config.source:
+            _refuse_other(folder, "split", config.split, split)
+        _refuse_other(folder, "seed", config.seed, seed)
+
+
+def _named(specs: Mapping[str, str]) -> str:
+    return ", ".join(specs.values())
+
+
+def _refuse_other(path: Path, what: str, before: object, now: object) -> None:
+    if before == now:
+        return
+    told = isinstance(now, str | int | None)
+    values = f": {before} there, {now} asked for" if told else " than what is asked for"
+    raise RunError(
+        f"{path} holds an evaluation with other {what}{values}; choose another directory with "
+        "-o, or remove it"
+    )

@@ -117,8 +117,8 @@ def evaluate(
             "suites", "names", "others", "split", "source", "repeats", "max_tokens", "executor"
         )
         runs = recorded
-        name = name or model_folder(
-            list(dict.fromkeys(label for run in runs for label in run.config.players))
+        name = name or _file_name(
+            model_folder(list(dict.fromkeys(label for run in runs for label in run.config.players)))
         )
         folder = output or HOME / safe_name(name)
     else:
@@ -126,7 +126,7 @@ def evaluate(
             raise click.UsageError("choose games by --suite or by --games")
         chosen = _suites(suites or SUITES, names)
         with _cast(what[0], others) as cast:
-            name = name or safe_name(next(iter(cast.specs.values()))).replace(":", "-")
+            name = name or _file_name(next(iter(cast.specs.values())))
             folder = output or HOME / safe_name(name)
             if (folder / "run.json").exists():
                 raise click.UsageError(f"{folder} is a run; choose another directory with -o")
@@ -274,6 +274,13 @@ def _refuse_given(*options: str) -> None:
             )
 
 
+def _file_name(player: str) -> str:
+    """What the files of a player are called, on any system: a colon is no part of names."""
+    from playpen.interop.clemcore.layout import safe_name
+
+    return safe_name(player).replace(":", "-")
+
+
 def _suites(suites: Sequence[str], names: list[str] | None) -> dict[str, list[str]]:
     """What is to be played, by the name of the run's directory."""
     if names is not None:
@@ -317,9 +324,10 @@ def _play(
     Raises:
         SystemExit: it was interrupted, or the budget is used up.
     """
-    from playpen.evaluation import evaluation_run
+    from playpen.evaluation import evaluation_run, refuse_other_evaluation
     from playpen.runner import make_executor
 
+    refuse_other_evaluation(folder / "runs", cast, split=split, source=source, seed=seed)
     remote = None if executor is None else make_executor(executor)
     runs = []
     for suite, of_suite in instances.items():
