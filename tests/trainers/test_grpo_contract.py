@@ -15,6 +15,8 @@ from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
 from playpen_trainers.grpo import GRPOOptions
 from playpen_trainers.online_rows import OnlineRow
 
+pytestmark = pytest.mark.usefixtures("online_games")
+
 PROMPTS = [[2, 5, 6, 3], [2, 7, 3], [2, 8, 9, 10, 3], [2, 11, 3]]
 COMPLETIONS = [[12, 13, 4, 5, 14, 4], [15, 4], [16, 6, 7, 4], [17, 18, 4]]
 MASKS = [[1, 1, 1, 0, 1, 1], [1, 1], [1, 0, 0, 1], [1, 1, 1]]

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple, get_args, get_type_hints
 
 import pytest
 import torch
-from tests.trainers.online_kit import bare_trainer, register_games, tiny_base
+from tests.trainers.online_kit import bare_trainer, tiny_base
 from tests.trainers.recorder import laid_out
 from transformers import AutoModelForCausalLM
 from trl.trainer.utils import shuffle_sequence_dict, split_tensor_dict
@@ -22,6 +22,8 @@ from playpen.conversation import Reply, TokenTrace, trajectory
 from playpen_trainers.grpo import DialogueGRPOTrainer, GRPOOptions, trimmed
 from playpen_trainers.online_rows import OnlineRow, online_rows
 from playpen_trainers.rloo import RLOOOptions
+
+pytestmark = pytest.mark.usefixtures("online_games")
 
 END = 4
 LOSSES = get_args(get_type_hints(GRPOOptions)["loss_type"])
@@ -215,11 +217,6 @@ def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 MakeBench = Callable[..., Bench]
-
-
-@pytest.fixture(autouse=True)
-def games(monkeypatch: pytest.MonkeyPatch) -> None:
-    register_games(monkeypatch)
 
 
 @pytest.fixture
