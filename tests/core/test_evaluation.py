@@ -421,3 +421,38 @@ def test_recordings_with_one_episode_a_line_become_a_run() -> None:
     assert "is not empty" in refused("import-run", folder, "-o", "run")
     playpen("import-run", folder / "x.jsonl.gz", "-o", "named", "--name", "m")
     assert list(Run.open("named").config.players) == ["m"]
+
+
+# --- lines that were not planned -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("seed", 1, "is of seed 1, and this run is of seed 0"),
+        ("players", {"describer": "somebody", "guesser": "else"}, "is of other players than"),
+        ("repeat", 7, "is repeat 7, which this run has not planned"),
+    ],
+)
+def test_point_14_what_was_not_planned_is_never_counted(
+    recorded: Run, field: str, value: object, told: str
+) -> None:
+    """Such lines made 25 of 20 episodes."""
+    before = list(recorded.episodes())
+    change(
+        recorded.path,
+        lambda lines: [
+            *lines,
+            *(json.dumps({**json.loads(line), field: value}) + "\n" for line in lines[:5]),
+        ],
+    )
+    for command in (("score", "run"), ("compare", "run", "run"), ("resume", "run")):
+        message = refused(*command)
+        assert "line 41: " in message and told in message and "--repair" in message
+    assert told in playpen("eval", "run").err
+    assert told in playpen("report", "run", "-o", "page.html").err
+    with pytest.raises(RunError, match=told):
+        coverage_of(recorded)
+    assert good("resume", "run", "--repair").count("Moved to episodes.damaged") == 5
+    assert list(recorded.episodes()) == before
+    assert coverage_of(recorded)["taboo"].in_words() == "20 of 20 episodes are played"

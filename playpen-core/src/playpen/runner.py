@@ -14,6 +14,7 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from playpen.cast import Cast
+from playpen.completeness import counted_progress
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.player import NoOptions, parse_spec
@@ -186,6 +187,8 @@ class RemainingEpisodes:
         self._most = most_attempts
         if self._progress.done or self._progress.failed:
             attempts = [unit.episode.attempts for unit in self._units()]
+            if self.count - len(attempts) != len(self._progress.done):
+                counted_progress(run)  # there are episodes that were not planned
             self.given_up = sum(number > self._most for number in attempts)
             self.count = len(attempts) - self.given_up
 

@@ -141,6 +141,7 @@ class Shift(NamedTuple):
 
 
 def _recorded(path: str) -> RecordedResults:
+    from playpen.completeness import counted_progress
     from playpen.failure_reasons import reason_of
     from playpen.provenance import instance_sets
     from playpen.scoring import Aggregate
@@ -152,6 +153,7 @@ def _recorded(path: str) -> RecordedResults:
     aggregate = Aggregate(games)
     counts: Counter[tuple[str, str, tuple[str, str]]] = Counter()
     for run in runs:
+        counted_progress(run)
         for episode in run.episodes():
             aggregate.add(episode)
             reason = reason_of(episode)

@@ -147,10 +147,12 @@ def _scored(run: Run) -> _Scored:
     """Score a run and write ``scores.json``."""
     import msgspec
 
+    from playpen.completeness import counted_progress
     from playpen.panels import panel_scores
     from playpen.provenance import instance_sets
     from playpen.scoring import score_episodes
 
+    counted_progress(run)
     games = {name: get_game(name) for name in run.config.assignments}
     score = score_episodes(run.episodes(failed=True), games)
     panels = panel_scores(score, instance_sets(run))
