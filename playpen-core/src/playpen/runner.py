@@ -17,6 +17,7 @@ from playpen.cast import Cast
 from playpen.completeness import counted_progress
 from playpen.episode import Episode
 from playpen.instance import Instance
+from playpen.observers import tell
 from playpen.player import NoOptions, parse_spec
 from playpen.plugins import CORE, get_game, make_named, registry
 from playpen.rollout import NO_LIMITS, Job, Limits, rollout
@@ -312,7 +313,6 @@ def play_run(
                 executor=executor,
                 once_more=once_more,
             )
-    hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
         remaining = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
         counts = _counts_so_far(run, remaining, max_tokens)
@@ -321,7 +321,7 @@ def play_run(
         limit = 1 if cast.serial else concurrency or run.config.concurrency
         record = _recorder(run, writer, counts, finished, budgeted=max_tokens is not None)
         units = _affordable(remaining, counts, max_tokens)
-        hook.playpen_run_started(run=run)
+        tell("playpen_run_started", may_refuse=True, run=run)
         try:
             with _rare_collections():
                 if executor is not None:
@@ -329,7 +329,8 @@ def play_run(
                 elif to_play:
                     _play_here(run, cast, units, record, limit)
         finally:
-            hook.playpen_run_finished(run=run, completed=counts.remaining + counts.given_up == 0)
+            completed = counts.remaining + counts.given_up == 0
+            tell("playpen_run_finished", run=run, completed=completed)
     return counts
 
 
@@ -363,8 +364,7 @@ def _recorder(
     budgeted: bool,
 ) -> Callable[[Episode], None]:
     """Writes an episode, counts it, and tells everybody who wants to know."""
-    hook = registry().manager.hook
-    observed = bool(hook.playpen_episode_finished.get_hookimpls())
+    observed = bool(registry().manager.hook.playpen_episode_finished.get_hookimpls())
 
     def record(episode: Episode) -> None:
         writer.append(episode)
@@ -372,7 +372,7 @@ def _recorder(
             counts.spend(episode)
         counts.count(episode)
         if observed:
-            hook.playpen_episode_finished(run=run, episode=episode)
+            tell("playpen_episode_finished", run=run, episode=episode)
         finished(episode)
 
     return record
