@@ -20,6 +20,7 @@ from playpen.instance import Instance
 from playpen.observers import tell
 from playpen.player import NoOptions, parse_spec
 from playpen.plugins import CORE, get_game, make_named, registry
+from playpen.recorded_versions import refuse_other_rules
 from playpen.rollout import NO_LIMITS, Job, Limits, rollout
 from playpen.scoring import is_uncounted, tokens_of
 from playpen.store import (
@@ -298,7 +299,8 @@ def play_run(
         once_more: also try what failed so often that it was given up.
 
     Raises:
-        RunError: the directory is damaged, or another process is playing into it.
+        RunError: the directory is damaged, another process is playing into it, or a game has other
+            rules now than those that the run was begun with.
         KeyboardInterrupt: after the episodes that had ended were written; resume plays the rest.
     """
     if cast is None:
@@ -317,6 +319,8 @@ def play_run(
         remaining = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
         counts = _counts_so_far(run, remaining, max_tokens)
         to_play = 0 if counts.exhausted else remaining.count
+        if to_play:
+            refuse_other_rules(run)
         planned(to_play)
         limit = 1 if cast.serial else concurrency or run.config.concurrency
         record = _recorder(run, writer, counts, finished, budgeted=max_tokens is not None)

@@ -11,6 +11,7 @@ import click
 
 from playpen.cli.exit_codes import ExitCode
 from playpen.cli.output import write_output
+from playpen.cli.versions import tell_versions
 from playpen.plugins import PluginError, get_game
 
 if TYPE_CHECKING:
@@ -165,6 +166,7 @@ def _scored(run: Run) -> _Scored:
     }
     if len(panels) > 1:  # there is no average over games of both kinds
         document |= dict.fromkeys(("played", "quality", "clemscore"))
+    tell_versions([run])
     try:
         run.write_scores(document)
     except OSError as error:  # somebody else's run can still be looked at
