@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
+import itertools
 import os
 import signal
 import subprocess
@@ -129,6 +131,19 @@ def slow(conversation: Conversation) -> str:
     """As `wrong`, but slowly enough to be interrupted."""
     time.sleep(0.01)
     return wrong(conversation)
+
+
+_replies = itertools.count()
+
+
+def stuck(conversation: Conversation) -> str:
+    """As `wrong` for some episodes; then block for ever, whatever is raised meanwhile."""
+    if next(_replies) < 20:
+        return wrong(conversation)
+    Path("stuck").touch()
+    while True:
+        with contextlib.suppress(BaseException):
+            time.sleep(60)
 
 
 def untagged(conversation: Conversation) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -89,16 +90,24 @@ def every_kind(number: int = 0) -> Episode:
 
 
 def write_run(path: Path, episodes: Iterable[Episode], *, planned: int | None = None) -> Path:
-    """Write a run with these episodes; more may be planned."""
+    """Write a run with these episodes; more may be planned.
+
+    Where their players differ it is as an import makes it.
+    """
     written = list(episodes)
-    count = planned or len({one.key for one in written})
+    others = {one.key: one for one in written if one.game != GAME}.values()
+    count = (planned or len({one.key for one in written})) - len(others)
+    casts = [one.players for one in written] or [{"guesser": "a player"}]
+    alike = all(cast == casts[0] for cast in casts)
     config = RunConfig(
         created="2026-01-02T03:04:05+00:00",
-        players={"a player": "program:oracle"},
-        assignments={GAME: {"guesser": "a player"}},
-        episodes={GAME: count},
+        players={"a player": "program:oracle" if alike else "replay:recorded"},
+        assignments=dict.fromkeys([GAME, *(one.game for one in others)], casts[0]),
+        episodes={GAME: count, **Counter(one.game for one in others)},
     )
-    run = Run.create(path, config, [instance(number) for number in range(count)])
+    played = [instance(number) for number in range(count)]
+    played += [instance(int(one.instance_id), one.game) for one in others]
+    run = Run.create(path, config, played)
     append(path, written)
     return run.path
 

@@ -365,6 +365,27 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(folder: Path) -> None:
 
 
 @pytest.mark.timeout(60)
+def test_point_16_a_second_interrupt_ends_a_run_whose_player_blocks(folder: Path) -> None:
+    stuck = ("play", "taboo", "-p", f"{HERE}:stuck", "-n", "40", "-o", "out")
+    with started(*stuck, "--concurrency", "1", cwd=folder) as process:
+        wait_for_episodes(process, folder / "out/episodes.jsonl", 2)
+        while not (folder / "stuck").exists():
+            time.sleep(0.01)
+        process.send_signal(signal.SIGINT)
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(2) == 130
+        _, err = process.communicate()
+    assert b"Interrupted at once.  Continue with: playpen resume out" in err
+    assert b"Traceback" not in err
+    done = lines("out/episodes.jsonl")
+    assert 2 <= len(done) < 40 and not any("failure" in episode for episode in done)
+    Path("stuck").unlink()
+    assert "line" not in playpen("score", "out").err
+
+
+@pytest.mark.timeout(60)
 def test_a_person_can_leave_with_one_interrupt(folder: Path) -> None:
     with started("play", "taboo", "-p", "human:", "-n", "1", "-o", "out", cwd=folder) as process:
         assert process.stdout is not None

@@ -451,3 +451,90 @@ def test_recordings_with_one_episode_a_line_become_a_run() -> None:
     assert "is not empty" in refused("import-run", folder, "-o", "run")
     playpen("import-run", folder / "x.jsonl.gz", "-o", "named", "--name", "m")
     assert list(Run.open("named").config.players) == ["m"]
+
+
+# --- lines that were not planned -----------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "told"),
+    [
+        ("seed", 1, "is of seed 1, and this run is of seed 0"),
+        ("players", {"describer": "somebody", "guesser": "else"}, "is of other players than"),
+        ("repeat", 7, "is repeat 7, which this run has not planned"),
+    ],
+)
+def test_point_14_what_was_not_planned_is_never_counted(
+    recorded: Run, field: str, value: object, told: str
+) -> None:
+    """Such lines made 25 of 20 episodes."""
+    before = list(recorded.episodes())
+    change(
+        recorded.path,
+        lambda lines: [
+            *lines,
+            *(json.dumps({**json.loads(line), field: value}) + "\n" for line in lines[:5]),
+        ],
+    )
+    for command in (("score", "run"), ("compare", "run", "run"), ("resume", "run")):
+        message = refused(*command)
+        assert "line 41: " in message and told in message and "--repair" in message
+    assert told in playpen("eval", "run").err
+    assert told in playpen("report", "run", "-o", "page.html").err
+    with pytest.raises(RunError, match=told):
+        coverage_of(recorded)
+    assert good("resume", "run", "--repair").count("Moved to episodes.damaged") == 5
+    assert list(recorded.episodes()) == before
+    assert coverage_of(recorded)["taboo"].in_words() == "20 of 20 episodes are played"
+
+
+# --- versions ------------------------------------------------------------------------------------
+
+
+def of_other_versions(run: Run, **fields: dict[str, str]) -> None:
+    """Change what ``run.json`` says of versions."""
+    file = run.path / "run.json"
+    config = json.loads(file.read_text())
+    for name, values in fields.items():
+        config[name] |= values
+    file.write_text(json.dumps(config))
+
+
+def test_point_7_a_run_of_other_rules_is_not_played_on(recorded: Run) -> None:
+    of_other_versions(recorded, rules={"taboo": "1.6"})
+    change(recorded.path, lambda lines: lines[:-3])
+    before = list(recorded.episodes())
+    message = refused("resume", "run")
+    assert "taboo was played by rules 1.6 and has rules 2.0 now" in message
+    assert "-o" in message and "playpen-games-clembench" in message
+    assert list(recorded.episodes()) == before
+
+
+def test_point_7_other_rules_and_versions_are_told_wherever_a_score_is(recorded: Run) -> None:
+    for command in (("score", "run"), ("eval", "run"), ("compare", "run", "run")):
+        assert "Note: " not in playpen(*command).err
+    pack = "playpen-games-clembench"
+    of_other_versions(recorded, rules={"taboo": "1.6"}, versions={pack: "0.0.1"})
+    notes = [
+        "Note: taboo was played by rules 1.6 and is scored by rules 2.0 (run)",
+        f"Note: recorded with {pack} 0.0.1, and {get_pack_version()} is installed (run)",
+    ]
+    for command in (
+        ("score", "run"),
+        ("score", "run", "--json"),
+        ("eval", "run", "-o", "out"),
+        ("compare", "run", "run"),
+        ("report", "run", "-o", "page.html"),
+    ):
+        told = playpen(*command)
+        assert told.code == 0
+        assert set(notes) <= set(told.err.splitlines()), command
+    assert "is scored by rules 2.0" in Path("page.html").read_text(encoding="utf-8")
+
+
+def test_point_7_another_version_of_the_pack_alone_is_played_on(recorded: Run) -> None:
+    of_other_versions(recorded, versions={"playpen-games-clembench": "0.0.1"})
+    change(recorded.path, lambda lines: lines[:-3])
+    told = playpen("resume", "run")
+    assert told.code == 0 and "recorded with playpen-games-clembench 0.0.1" in told.err
+    assert sum(1 for _ in recorded.episodes()) == 40

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import types
 from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Any
 
@@ -363,6 +364,89 @@ def test_a_failing_player_ends_its_episode_and_no_other(player: Player, message:
         assert (episode.failure.kind, episode.failure.message) == ("player", message)
         assert episode.failure.role == "a"
         assert (episode.outcome, episode.main_score) == (None, None)
+
+
+ENDERS = [asyncio.CancelledError, SystemExit, GeneratorExit, BaseException]
+"""What usually ends a task or a program, and not one episode."""
+
+
+@pytest.mark.parametrize("kind", ENDERS)
+@pytest.mark.parametrize("waits", [False, True], ids=["at once", "awaited"])
+def test_point_15_whatever_a_player_raises_ends_its_episode_and_no_other(
+    kind: type[BaseException], waits: bool
+) -> None:
+    async def later(conversation: Conversation) -> Reply:
+        await asyncio.sleep(0)
+        raise kind("no more")
+
+    def at_once(conversation: Conversation) -> str:
+        raise kind("no more")
+
+    bad = AsyncPlayer(later) if waits else FunctionPlayer(at_once)
+    players = [bad if i % 3 == 0 else FunctionPlayer(babble) for i in range(9)]
+    ended: list[Episode] = []
+    run(jobs_of(9, players), ended.append, concurrency=2)
+    failed = [e.failure for e in ended if e.failure is not None]
+    assert (len(ended), len(failed)) == (9, 3)
+    for failure in failed:
+        assert (failure.kind, failure.role) == ("player", "a")
+        assert failure.message == f"the player of a raised {kind.__name__}: no more"
+
+
+@pytest.mark.parametrize("kind", ENDERS)
+def test_point_15_whatever_a_game_raises_ends_its_episode_and_no_other(
+    kind: type[BaseException],
+) -> None:
+    def rules(instance: Instance) -> Play:
+        yield Ask("a", "one")
+        if instance["number"] == 1:
+            raise kind("no more")
+        return Success(1)
+
+    game = game_of(rules, roles=("a",), name="ender")
+    ended: list[Episode] = []
+    run(jobs_of(3, FunctionPlayer(babble), game), ended.append, concurrency=1)
+    assert [e.failure is None for e in ended] == [True, False, True]
+    failure = ended[1].failure
+    assert failure is not None and (failure.kind, failure.role) == ("game", None)
+
+
+def test_point_15_a_real_cancellation_still_cancels() -> None:
+    ended: list[Episode] = []
+
+    async def never(conversation: Conversation) -> Reply:
+        await asyncio.sleep(LONG_ENOUGH)
+        return Reply("too late")
+
+    async def cancelled() -> None:
+        playing = asyncio.create_task(rollout(jobs_of(5, AsyncPlayer(never)), ended.append))
+        await asyncio.sleep(0.01)
+        playing.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await playing
+
+    asyncio.run(cancelled())
+    assert ended == []
+
+
+def test_point_15_play_that_is_thrown_away_ends_without_a_record() -> None:
+    ended: list[Episode] = []
+
+    @types.coroutine
+    def forever() -> Iterator[None]:
+        yield
+
+    async def never(conversation: Conversation) -> Reply:
+        await forever()
+        return Reply("too late")
+
+    async def work() -> None:
+        ended.append(await play_episode(jobs_of(1, AsyncPlayer(never))[0]))
+
+    thrown_away = work()
+    thrown_away.send(None)
+    thrown_away.close()
+    assert ended == []
 
 
 def test_a_failure_after_some_replies_keeps_what_was_played() -> None:

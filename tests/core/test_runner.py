@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -204,6 +205,39 @@ def observer() -> Observer:
     made = Observer()
     registry().manager.register(made)
     return made
+
+
+@pytest.mark.parametrize("kind", [OSError, SystemExit, asyncio.CancelledError])
+def test_point_19_an_observer_that_raises_warns_once_and_ends_nothing(
+    tmp_path: Path, observer: Observer, kind: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Broken:
+        """Raises in every hook."""
+
+        @hookimpl
+        def playpen_run_started(self) -> None:
+            raise kind("the server is down")
+
+        @hookimpl
+        def playpen_episode_finished(self, episode: Episode) -> None:
+            raise kind("the server is down")
+
+        @hookimpl
+        def playpen_run_finished(self, completed: bool) -> None:
+            raise kind("the server is down")
+
+    monkeypatch.setattr("playpen.observers._warned", set())
+    registry().manager.register(Broken(), name="broken-pack:observer")
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        assert play_run(guessing_run(tmp_path, episodes=7)) == PlayCounts(finished=7)
+    hooks = ("run_started", "episode_finished", "run_finished")
+    assert [str(warning.message) for warning in caught] == [
+        f"the plug-in broken-pack:observer failed in playpen_{hook}: "
+        f"{kind.__name__}: the server is down"
+        for hook in hooks
+    ]
+    assert observer.calls == ["started", *[True] * 7, "completed: True"]
 
 
 def test_everything_planned_is_played_and_told(tmp_path: Path, observer: Observer) -> None:

@@ -408,3 +408,60 @@ def test_a_reply_with_all_its_parts_is_stored(run: Run) -> None:
     made.events.append(Said("guesser", full))
     record(run, made)
     assert next(run.episodes()).replies()[-1].reply == full
+
+
+# --- two processes -------------------------------------------------------------------------------
+
+MAKER = """
+import sys
+from pathlib import Path
+from tests.core.sample_games import guessing
+from playpen.store import Run, RunConfig, RunError
+folder, seed = sys.argv[1], int(sys.argv[2])
+instances = [guessing(secret=seed) for _ in range(2000)]
+print("ready", flush=True)
+sys.stdin.readline()
+try:
+    Run.create(folder, RunConfig(seed=seed), instances)
+except RunError as error:
+    print(error)
+else:
+    print("made")
+"""
+
+
+def test_point_14_of_processes_that_make_one_directory_one_makes_it(tmp_path: Path) -> None:
+    for attempt in range(3):
+        folder = tmp_path / f"run-{attempt}"
+        makers = [
+            subprocess.Popen(
+                [sys.executable, "-c", MAKER, str(folder), str(seed)],
+                stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                cwd=Path(__file__).parents[2],
+            )
+            for seed in (1, 2, 3)
+        ]  # fmt: skip
+        for maker in makers:
+            assert maker.stdout is not None and maker.stdout.readline() == "ready\n"
+        for maker in makers:
+            assert maker.stdin is not None
+            maker.stdin.write("go\n")
+            maker.stdin.flush()
+        told = [maker.communicate(timeout=60)[0].strip() for maker in makers]
+        assert told.count("made") == 1, told
+        made = Run.open(folder)
+        assert made.config.seed == 1 + told.index("made")
+        assert {i["secret"] for i in made.instances()} == {made.config.seed}
+        for text in told:
+            assert text == "made" or "another process" in text or "already holds a run" in text
+
+
+def test_point_14_who_makes_a_run_keeps_others_out(tmp_path: Path) -> None:
+    """Between the first look for a run.json and the end of making one, another is refused."""
+    half_made = tmp_path / "half"
+    half_made.mkdir()
+    with EpisodeWriter(Run(half_made, RunConfig())):
+        with pytest.raises(RunError, match="another process is playing into"):
+            Run.create(half_made, RunConfig(), INSTANCES)
+        assert sorted(path.name for path in half_made.iterdir()) == ["episodes.jsonl"]
+    assert Run.create(half_made, RunConfig(), INSTANCES).instances() == INSTANCES

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 import msgspec
@@ -10,9 +10,11 @@ import msgspec
 from playpen.episode import Key
 from playpen.files import write_atomically
 from playpen.store import (
+    EpisodeName,
     EpisodeWriter,
     Progress,
     Run,
+    RunError,
     numbered_lines,
     planned_episodes,
     read_episode,
@@ -20,6 +22,7 @@ from playpen.store import (
 )
 
 _SHOWN = 5
+_FAULTS_SHOWN = 10
 
 
 class Fault(NamedTuple):
@@ -80,9 +83,9 @@ def coverage_of(run: Run, progress: Progress | None = None) -> dict[str, Coverag
         progress: what was played, if it is known already.
 
     Raises:
-        RunError: the run is damaged.
+        RunError: the run is damaged, or a line of it cannot be counted.
     """
-    progress = progress or run.progress()
+    progress = progress or counted_progress(run)
     found = {name: Coverage(planned=planned) for name, planned in run.config.episodes.items()}
     finished: dict[str, int] = {}
     for key in progress.done:
@@ -114,7 +117,8 @@ class LineScan(NamedTuple):
 def scan_lines(run: Run, *, thorough: bool = False) -> LineScan:
     """Look at every line of a run.
 
-    Lines are at fault that are damaged, recorded twice, or of another run.
+    Lines are at fault that are damaged, recorded twice, or of another run: an episode is of this
+    one if the whole of its identity is planned.
 
     Args:
         run: whose lines.
@@ -124,7 +128,7 @@ def scan_lines(run: Run, *, thorough: bool = False) -> LineScan:
     Raises:
         RunError: ``instances.jsonl`` is damaged.
     """
-    known = {(instance.game, instance.hash) for instance in run.instances()}
+    foreign = _foreign_to(run)
     first: dict[Key, int] = {}
     failed: dict[Key, int] = {}
     faults = []
@@ -137,14 +141,87 @@ def scan_lines(run: Run, *, thorough: bool = False) -> LineScan:
             faults.append(Fault(number, f"damaged: {error}"))
             continue
         key, name = entry.key, entry.name
-        if (entry.game, entry.instance) not in known:
-            faults.append(Fault(number, f"{name} is none of the instances of this run"))
+        if reason := foreign(entry):
+            faults.append(Fault(number, f"{name} {reason}"))
         elif entry.failure is not None:
             failed[key] = max(entry.attempts, failed.get(key, 0))
         elif first.setdefault(key, number) != number:
             faults.append(Fault(number, f"{name} is recorded in line {first[key]} already"))
     failed = {key: attempts for key, attempts in failed.items() if key not in first}
     return LineScan(faults, Progress(set(first), failed))
+
+
+def _foreign_to(run: Run) -> Callable[[EpisodeName], str]:
+    """What tells why an episode is none of those that the run planned, "" if it is one."""
+    config = run.config
+    instances = run.instances()
+    known = {(instance.game, instance.hash) for instance in instances}
+    imported = bool(config.players) and all(
+        spec.startswith("replay:") for spec in config.players.values()
+    )
+
+    def unit(key: Key) -> int:
+        """What tells planned episodes apart, as a hash since a run may be long."""
+        # An import keeps the recorded players, who may change from episode to episode.
+        return hash((*key[:2], *key[3:]) if imported else key)
+
+    planned = {unit(e.key) for _, _, e in planned_episodes(config, instances, config.rules)}
+
+    def reason(entry: EpisodeName) -> str:
+        if (entry.game, entry.instance) not in known:
+            return "is none of the instances of this run"
+        if unit(entry.key) in planned:
+            return ""
+        if entry.seed != config.seed:
+            return f"is of seed {entry.seed}, and this run is of seed {config.seed}"
+        if not imported and entry.players != config.assignments.get(entry.game):
+            return "is of other players than those of this run"
+        return f"is repeat {entry.repeat}, which this run has not planned"
+
+    return reason
+
+
+def counted_progress(run: Run) -> Progress:
+    """What was played, if all lines can be counted.
+
+    Raises:
+        RunError: a line cannot; the first such line is named.
+    """
+    faults, progress = scan_lines(run)
+    if faults:
+        raise run.line_error(*faults[0])
+    return progress
+
+
+def refuse_faults(run: Run) -> Progress:
+    """Say all that is wrong with the lines of a run at once.
+
+    A line that can be identified and is damaged nevertheless is found only if another one is at
+    fault; who reads such a line whole calls `tell_faults`.
+
+    Returns:
+        What was played.
+
+    Raises:
+        RunError: a line cannot be counted.
+    """
+    faults, progress = scan_lines(run)
+    if not faults:
+        return progress
+    raise tell_faults(run)
+
+
+def tell_faults(run: Run) -> RunError:
+    """All lines of a run that cannot be counted, as an error to raise."""
+    faults = scan_lines(run, thorough=True).faults
+    lines = "".join(f"\n  line {line}: {reason}" for line, reason in faults[:_FAULTS_SHOWN])
+    if len(faults) > _FAULTS_SHOWN:
+        lines += f"\n  ... and {len(faults) - _FAULTS_SHOWN} more"
+    return RunError(
+        f"{run.path / 'episodes.jsonl'} cannot be counted as it is:{lines}\n"
+        f"`playpen resume {run.path} --repair` moves such lines to episodes.damaged and plays what "
+        "is missing then"
+    )
 
 
 def quarantine(run: Run, faults: Iterable[Fault]) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 import msgspec
 
 from playpen.cast import Cast
-from playpen.completeness import Coverage, coverage_of, scan_lines
+from playpen.completeness import Coverage, coverage_of, refuse_faults, tell_faults
 from playpen.episode import Episode
 from playpen.instance import Instance
 from playpen.panels import PanelScore, check_panels, panel_scores
@@ -29,10 +29,8 @@ from playpen.scoring import (
     score_ranges,
 )
 from playpen.statistics import Ranges, Scores, pass_at, score_intervals
-from playpen.store import Progress, Run, RunError
+from playpen.store import Run, RunError
 from playpen.trained_on import Exposure, exposures
-
-_FAULTS_SHOWN = 10
 
 
 class Panel(PanelScore):
@@ -184,37 +182,6 @@ def as_document(value: Any) -> Any:
     if isinstance(value, dict):
         return {str(name): as_document(part) for name, part in value.items()}
     return [as_document(part) for part in value] if isinstance(value, list) else value
-
-
-def refuse_faults(run: Run) -> Progress:
-    """Say all that is wrong with the lines of a run at once.
-
-    A line that can be identified and is damaged nevertheless is found only if another one is at
-    fault; who reads such a line whole calls `tell_faults`.
-
-    Returns:
-        What was played.
-
-    Raises:
-        RunError: a line cannot be counted.
-    """
-    faults, progress = scan_lines(run)
-    if not faults:
-        return progress
-    raise tell_faults(run)
-
-
-def tell_faults(run: Run) -> RunError:
-    """All lines of a run that cannot be counted, as an error to raise."""
-    faults = scan_lines(run, thorough=True).faults
-    lines = "".join(f"\n  line {line}: {reason}" for line, reason in faults[:_FAULTS_SHOWN])
-    if len(faults) > _FAULTS_SHOWN:
-        lines += f"\n  ... and {len(faults) - _FAULTS_SHOWN} more"
-    return RunError(
-        f"{run.path / 'episodes.jsonl'} cannot be counted as it is:{lines}\n"
-        f"`playpen resume {run.path} --repair` moves such lines to episodes.damaged and plays what "
-        "is missing then"
-    )
 
 
 def _intervals(results: Results, names: Iterable[str], ranges: Ranges) -> Scores | None:

@@ -188,6 +188,9 @@ def playpen_commands(cli: click.Group) -> None:
 def playpen_run_started(run: Run) -> None:
     """A run begins or is resumed.
 
+    A `PlaypenError` that is raised here ends it before anything is played.  What else observers
+    raise, here and in later hooks, becomes a warning, and the run goes on.
+
     Args:
         run: its directory, with the configuration written.
     """
@@ -217,7 +220,7 @@ def playpen_run_finished(run: Run, completed: bool) -> None:
 def playpen_train_started(run: TrainingRun) -> None:
     """A training begins or is continued; nothing is loaded or played yet.
 
-    What is raised here ends it before it costs anything.
+    A `PlaypenError` that is raised here ends it before it costs anything.
 
     Args:
         run: its configuration and its output directory.

@@ -202,6 +202,7 @@ async def play_episode(
     episode.started = time.time()
     begin = time.perf_counter()
     role: str | None = None
+    task = _current_task()
     try:
         referee, pending = _begin(job)
         while pending is not None:
@@ -224,12 +225,33 @@ async def play_episode(
             pending = referee.advance(reply)
     except PlayerError as error:
         episode.failure = Failure("player", str(error), role)
-    except Exception as error:
+    except BaseException as error:
+        if _ends_play(error, task):
+            raise
         culprit = f"the player of {role}" if role else f"the game {job.game.name}"
         message = f"{culprit} raised {type(error).__name__}: {error}"
         episode.failure = Failure("player" if role else "game", message, role)
     episode.seconds = time.perf_counter() - begin
     return episode
+
+
+def _ends_play(error: BaseException, task: asyncio.Task[object] | None) -> bool:
+    """Whether somebody wants the play of a task to end; else the fault is with what raised it.
+
+    Players and games may raise what usually ends a task or a program: by a library's doing, say.
+    """
+    if isinstance(error, asyncio.CancelledError):
+        return task is not None and task.cancelling() > 0
+    if isinstance(error, GeneratorExit):  # a coroutine that is thrown away runs in no task
+        return task is None or _current_task() is not task
+    return isinstance(error, KeyboardInterrupt)
+
+
+def _current_task() -> asyncio.Task[object] | None:
+    try:
+        return asyncio.current_task()
+    except RuntimeError:
+        return None
 
 
 async def _in_time(answer: Awaitable[object], seconds: float | None) -> object:

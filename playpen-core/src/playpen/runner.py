@@ -14,10 +14,13 @@ from typing import Any, ClassVar, NamedTuple
 import msgspec
 
 from playpen.cast import Cast
+from playpen.completeness import counted_progress
 from playpen.episode import Episode
 from playpen.instance import Instance
+from playpen.observers import tell
 from playpen.player import NoOptions, parse_spec
 from playpen.plugins import CORE, get_game, make_named, registry
+from playpen.recorded_versions import refuse_other_rules
 from playpen.rollout import NO_LIMITS, Job, Limits, rollout
 from playpen.scoring import is_uncounted, tokens_of
 from playpen.store import (
@@ -186,6 +189,8 @@ class RemainingEpisodes:
         self._most = most_attempts
         if self._progress.done or self._progress.failed:
             attempts = [unit.episode.attempts for unit in self._units()]
+            if self.count - len(attempts) != len(self._progress.done):
+                counted_progress(run)  # there are episodes that were not planned
             self.given_up = sum(number > self._most for number in attempts)
             self.count = len(attempts) - self.given_up
 
@@ -294,7 +299,8 @@ def play_run(
         once_more: also try what failed so often that it was given up.
 
     Raises:
-        RunError: the directory is damaged, or another process is playing into it.
+        RunError: the directory is damaged, another process is playing into it, or a game has other
+            rules now than those that the run was begun with.
         KeyboardInterrupt: after the episodes that had ended were written; resume plays the rest.
     """
     if cast is None:
@@ -309,16 +315,17 @@ def play_run(
                 executor=executor,
                 once_more=once_more,
             )
-    hook = registry().manager.hook
     with EpisodeWriter(run) as writer:
         remaining = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
         counts = _counts_so_far(run, remaining, max_tokens)
         to_play = 0 if counts.exhausted else remaining.count
+        if to_play:
+            refuse_other_rules(run)
         planned(to_play)
         limit = 1 if cast.serial else concurrency or run.config.concurrency
         record = _recorder(run, writer, counts, finished, budgeted=max_tokens is not None)
         units = _affordable(remaining, counts, max_tokens)
-        hook.playpen_run_started(run=run)
+        tell("playpen_run_started", may_refuse=True, run=run)
         try:
             with _rare_collections():
                 if executor is not None:
@@ -326,7 +333,8 @@ def play_run(
                 elif to_play:
                     _play_here(run, cast, units, record, limit)
         finally:
-            hook.playpen_run_finished(run=run, completed=counts.remaining + counts.given_up == 0)
+            completed = counts.remaining + counts.given_up == 0
+            tell("playpen_run_finished", run=run, completed=completed)
     return counts
 
 
@@ -360,8 +368,7 @@ def _recorder(
     budgeted: bool,
 ) -> Callable[[Episode], None]:
     """Writes an episode, counts it, and tells everybody who wants to know."""
-    hook = registry().manager.hook
-    observed = bool(hook.playpen_episode_finished.get_hookimpls())
+    observed = bool(registry().manager.hook.playpen_episode_finished.get_hookimpls())
 
     def record(episode: Episode) -> None:
         writer.append(episode)
@@ -369,7 +376,7 @@ def _recorder(
             counts.spend(episode)
         counts.count(episode)
         if observed:
-            hook.playpen_episode_finished(run=run, episode=episode)
+            tell("playpen_episode_finished", run=run, episode=episode)
         finished(episode)
 
     return record

@@ -9,6 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -164,29 +165,30 @@ class Run:
     def create(cls, path: str | Path, config: RunConfig, instances: Iterable[Instance]) -> Run:
         """Make a new run directory and write down what will be played.
 
+        Of several processes that make one directory, one does and the others are told.  What a
+        process left that was killed meanwhile is taken up.
+
         Raises:
-            RunError: the directory already holds a run, or cannot be written.
+            RunError: the directory already holds a run, another process is making one there, or it
+                cannot be written.
         """
         folder = Path(path)
-        if (folder / "run.json").exists():
-            raise RunError(
-                f"{folder} already holds a run; continue it with `playpen resume {folder}`, "
-                "or choose another directory with -o"
-            )
-        if (folder / "episodes.jsonl").exists():
-            raise RunError(
-                f"{folder} has an episodes.jsonl of another run; move it away, "
-                "or choose another directory with -o"
-            )
+        _refuse_run(folder)
         instances = list(instances)
         config = msgspec.structs.replace(config, instances=_digest(instances))
         try:
             folder.mkdir(parents=True, exist_ok=True)
-            write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
-            # Last, because a directory is a run once run.json is there.
-            write_atomically(
-                folder / "run.json", msgspec.json.format(_encoder.encode(config), indent=2) + b"\n"
-            )
+            with _locked(folder / "episodes.jsonl") as episodes:
+                _refuse_run(folder)  # again: another process may have made it before the lock
+                if os.fstat(episodes).st_size:
+                    raise RunError(
+                        f"{folder} has an episodes.jsonl of another run; move it away, "
+                        "or choose another directory with -o"
+                    )
+                write_atomically(folder / "instances.jsonl", b"".join(_instance_lines(instances)))
+                # Last, because a directory is a run once run.json is there.
+                content = msgspec.json.format(_encoder.encode(config), indent=2) + b"\n"
+                write_atomically(folder / "run.json", content)
         except OSError as error:
             raise RunError(f"{folder} cannot be written: {error.strerror}") from None
         return cls(folder, config)
@@ -273,11 +275,11 @@ class Run:
             try:
                 episode = read_episode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise self._damaged(number, f"damaged: {error}") from None
+                raise self.line_error(number, f"damaged: {error}") from None
             if episode.failure is None:
                 first = finished.setdefault(hash(episode.key), number)
                 if first != number:
-                    raise self._damaged(
+                    raise self.line_error(
                         number, f"{episode.name} is recorded in line {first} already"
                     )
             if failed or episode.failure is None:
@@ -293,10 +295,10 @@ class Run:
             try:
                 yield read_name(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise self._damaged(number, f"damaged: {error}") from None
+                raise self.line_error(number, f"damaged: {error}") from None
 
-    def _damaged(self, line: int, reason: str) -> RunError:
-        """What is wrong with a line of the episodes, and what to do."""
+    def line_error(self, line: int, reason: str) -> RunError:
+        """What is wrong with a line of the episodes, and what to do, as an error to raise."""
         return RunError(
             f"{self.path / 'episodes.jsonl'}, line {line}: {reason}; `playpen resume {self.path} "
             "--repair` moves such lines to episodes.damaged and plays what is missing then"
@@ -315,7 +317,7 @@ class Run:
             try:
                 entry = _key_decoder.decode(line)
             except (msgspec.DecodeError, UnicodeDecodeError) as error:
-                raise self._damaged(number, f"damaged: {error}") from None
+                raise self.line_error(number, f"damaged: {error}") from None
             if entry.failure is None:
                 done.add(entry.key)
                 attempts.pop(entry.key, None)
@@ -352,6 +354,7 @@ class EpisodeWriter:
 
     def __init__(self, run: Run) -> None:
         self._path = run.path / "episodes.jsonl"
+        self._lock = ExitStack()
         self._file = -1
 
     def __enter__(self) -> EpisodeWriter:
@@ -360,12 +363,7 @@ class EpisodeWriter:
         Raises:
             RunError: another process is writing to this run.
         """
-        self._file = os.open(self._path, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
-        try:
-            fcntl.flock(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
-            os.close(self._file)
-            raise RunError(f"another process is playing into {self._path.parent}") from None
+        self._file = self._lock.enter_context(_locked(self._path))
         self._repair()
         return self
 
@@ -376,7 +374,7 @@ class EpisodeWriter:
         traceback: TracebackType | None,
     ) -> None:
         """Close the file, which releases the lock."""
-        os.close(self._file)
+        self._lock.close()
 
     def append(self, episode: Episode) -> None:
         """Write one episode."""
@@ -403,6 +401,33 @@ class EpisodeWriter:
             os.ftruncate(self._file, size - len(torn))
         else:
             os.write(self._file, b"\n")
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[int]:
+    """The file of a run's episodes, open and locked: only its owner may change the run.
+
+    Raises:
+        RunError: another process has the lock.
+        OSError: the file cannot be opened.
+    """
+    opened = os.open(file, os.O_RDWR | os.O_APPEND | os.O_CREAT, 0o644)
+    try:
+        try:
+            fcntl.flock(opened, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise RunError(f"another process is playing into {file.parent}") from None
+        yield opened
+    finally:
+        os.close(opened)
+
+
+def _refuse_run(folder: Path) -> None:
+    if (folder / "run.json").exists():
+        raise RunError(
+            f"{folder} already holds a run; continue it with `playpen resume {folder}`, "
+            "or choose another directory with -o"
+        )
 
 
 def read_episode(line: bytes) -> Episode:

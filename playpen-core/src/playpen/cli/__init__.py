@@ -23,8 +23,8 @@ from playpen.cli import (
 from playpen.cli.exit_codes import ExitCode
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
+from playpen.observers import tell
 from playpen.player import did_you_mean
-from playpen.plugins import registry
 
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"]})
@@ -82,7 +82,7 @@ def _in_one_line(error: click.ClickException) -> str:
 
 def main() -> None:
     """Entry point of the ``playpen`` script."""
-    registry().manager.hook.playpen_commands(cli=cli)
+    tell("playpen_commands", cli=cli)
     try:
         code = cli.main(prog_name="playpen", standalone_mode=False)
     except click.exceptions.Abort:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.versions import tell_versions
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
@@ -141,6 +142,7 @@ class Shift(NamedTuple):
 
 
 def _recorded(path: str) -> RecordedResults:
+    from playpen.completeness import counted_progress
     from playpen.failure_reasons import reason_of
     from playpen.provenance import instance_sets
     from playpen.scoring import Aggregate
@@ -148,10 +150,12 @@ def _recorded(path: str) -> RecordedResults:
     from playpen.trained_on import exposures
 
     runs = [Run.open(folder) for folder in run_directories(Path(path)) or [Path(path)]]
+    tell_versions(runs)
     games = {name: get_game(name) for run in runs for name in run.config.assignments}
     aggregate = Aggregate(games)
     counts: Counter[tuple[str, str, tuple[str, str]]] = Counter()
     for run in runs:
+        counted_progress(run)
         for episode in run.episodes():
             aggregate.add(episode)
             reason = reason_of(episode)

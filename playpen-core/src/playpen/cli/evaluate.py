@@ -20,6 +20,7 @@ from playpen.cli.playing import (
     in_flight,
     play_evaluation_run,
 )
+from playpen.cli.versions import tell_versions
 from playpen.instance import SPLITS
 from playpen.plugins import registry
 
@@ -141,6 +142,7 @@ def evaluate(
                 split=None if source else split, source=source or "", max_tokens=max_tokens,
                 executor=executor,
             )  # fmt: skip
+    tell_versions(runs)
     rows = _Rows(name)
     evaluation = score(runs, seen=seen, unseen=unseen, judged=rows.add)
     if strict:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shlex
 import sys
 from typing import TYPE_CHECKING
@@ -80,6 +81,8 @@ def play_with_bar(
 ) -> PlayCounts:
     """Play what is missing of a run with a live bar.
 
+    A second interrupt ends the process at once, for players that do not notice the first one.
+
     Raises:
         SystemExit: it was interrupted; `again` has told how to go on.
     """
@@ -88,6 +91,13 @@ def play_with_bar(
     from playpen.runner import play_run
     from playpen.terminal.tables import PlayProgress
 
+    def leave() -> None:
+        # Episodes are on the disk once they end, so nothing is lost.  No wait for any thread.
+        shown = "\x1b[?25h" if sys.stderr.isatty() else ""  # the cursor, which the bar hides
+        os.write(2, f"{shown}\nInterrupted at once.  {again}\n".encode())
+        os._exit(ExitCode.INTERRUPTED)
+
+    cast.loop.leave = leave
     # A bar that is drawn again and again would wipe out what a person types.
     try:
         with PlayProgress(Console(stderr=True), shown=not cast.serial) as progress:

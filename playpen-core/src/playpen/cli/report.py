@@ -56,6 +56,8 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
         click.echo(f"{output}: {len(content) / 1e6:.1f} MB", err=True)
         if kind == "html" and len(content) > _LARGE:
             click.echo("The page is large; `playpen view` shows runs of any size.", err=True)
+    for note in (note for recorded in sources.runs for note in recorded.versions):
+        click.echo(escape(f"Note: {note}", one_line=True), err=True)
     for problem in sources.problems:
         click.echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
     if sources.problems:

@@ -11,6 +11,7 @@ import click
 
 from playpen.cli.exit_codes import ExitCode
 from playpen.cli.output import write_output
+from playpen.cli.versions import tell_versions
 from playpen.plugins import PluginError, get_game
 
 if TYPE_CHECKING:
@@ -147,10 +148,12 @@ def _scored(run: Run) -> _Scored:
     """Score a run and write ``scores.json``."""
     import msgspec
 
+    from playpen.completeness import counted_progress
     from playpen.panels import panel_scores
     from playpen.provenance import instance_sets
     from playpen.scoring import score_episodes
 
+    counted_progress(run)
     games = {name: get_game(name) for name in run.config.assignments}
     score = score_episodes(run.episodes(failed=True), games)
     panels = panel_scores(score, instance_sets(run))
@@ -163,6 +166,7 @@ def _scored(run: Run) -> _Scored:
     }
     if len(panels) > 1:  # there is no average over games of both kinds
         document |= dict.fromkeys(("played", "quality", "clemscore"))
+    tell_versions([run])
     try:
         run.write_scores(document)
     except OSError as error:  # somebody else's run can still be looked at

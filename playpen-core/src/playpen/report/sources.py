@@ -12,6 +12,7 @@ from playpen.completeness import Coverage, coverage_of
 from playpen.episode import Episode, Key, Said
 from playpen.errors import PlaypenError
 from playpen.provenance import InstanceSet, instance_sets
+from playpen.recorded_versions import version_notes
 from playpen.store import Run, RunConfig, run_directories
 from playpen.trained_on import Exposure, exposures
 
@@ -29,6 +30,7 @@ class RecordedRuns(NamedTuple):
         coverage: per game, how much of that was played.
         sets: per game, the instances and rules that its score is over.
         trained_on: instances that a player was trained on.
+        versions: which rules or packs are others now than when it was played.
         attempts: all episodes, failed attempts included, without their tokens.
     """
 
@@ -38,6 +40,7 @@ class RecordedRuns(NamedTuple):
     coverage: dict[str, Coverage]
     sets: dict[str, InstanceSet]
     trained_on: list[Exposure]
+    versions: list[str]
     attempts: list[Episode]
 
     @property
@@ -124,7 +127,8 @@ def read_runs(path: Path, name: str) -> RecordedRuns:
     coverage = {game: part for run in runs for game, part in coverage_of(run).items()}
     attempts = [without_tokens(e) for run in runs for e in run.episodes(failed=True)]
     sets = {game: one for run in runs for game, one in instance_sets(run).items()}
-    return RecordedRuns(name, path, config, coverage, sets, exposures(runs), attempts)
+    versions = [note for run in runs for note in version_notes(run)]
+    return RecordedRuns(name, path, config, coverage, sets, exposures(runs), versions, attempts)
 
 
 def distinct_names(paths: Sequence[Path]) -> list[str]:

@@ -200,6 +200,7 @@ def _run(
     ours = sorted(unknown & coverage.keys())
     notes = [f"{name} is not installed: its own metrics are not known here" for name in ours]
     notes += map(str, recorded.trained_on)
+    notes += map(encodable, recorded.versions)
     unscored = sum(game.unscored for game in score.games)
     if unscored:
         notes.append(f"{unscored} episodes are left out of the scores by the rules of their games")

@@ -10,7 +10,7 @@ import msgspec
 
 from playpen.files import write_atomically
 from playpen.fingerprints import TRAINED_ON
-from playpen.plugins import registry
+from playpen.observers import tell
 from playpen.training.config import ConfigError, TrainConfig
 from playpen.training.metrics_log import leads
 from playpen.training.plan import planned_training
@@ -38,12 +38,11 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
         )
     write_atomically(file, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
     run.record_trained_on()
-    hook = registry().manager.hook
     try:
-        hook.playpen_train_started(run=run)
+        tell("playpen_train_started", may_refuse=True, run=run)
         checkpoint = trainer.train(run)
     finally:
-        hook.playpen_train_finished(run=run)
+        tell("playpen_train_finished", run=run)
     listed = run.output / TRAINED_ON
     if leads() and checkpoint.is_dir() and listed.is_file() and checkpoint != run.output:
         shutil.copyfile(listed, checkpoint / TRAINED_ON)

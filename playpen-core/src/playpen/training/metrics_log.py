@@ -10,7 +10,7 @@ from typing import Any
 import msgspec
 
 from playpen.files import write_atomically
-from playpen.plugins import registry
+from playpen.observers import tell
 
 
 class MetricsLog:
@@ -30,7 +30,7 @@ class MetricsLog:
         line = msgspec.json.encode({"step": step, **values})
         with self._path.open("ab") as file:
             file.write(line + b"\n")
-        registry().manager.hook.playpen_train_logged(step=step, values=dict(values))
+        tell("playpen_train_logged", step=step, values=dict(values))
 
     def forget_after(self, step: int) -> None:
         """Take back what was logged after a step: training goes on from there once more."""
