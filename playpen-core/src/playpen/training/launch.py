@@ -30,13 +30,14 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
     run.output.mkdir(parents=True, exist_ok=True)
     resolved = {**msgspec.to_builtins(config), "trainer": msgspec.to_builtins(trainer.options)}
     document = {"trainer": name, "config": resolved}
+    encoded = msgspec.json.encode(document)
     file = run.output / "train.json"
-    if file.exists() and not _is_same(file.read_bytes(), document, type(trainer.options)):
+    if file.exists() and not _is_same(file.read_bytes(), msgspec.json.decode(encoded)):
         raise ConfigError(
             f"{run.output} holds a training with another configuration (see {file.name}); "
             "choose another directory with -o, or remove it"
         )
-    write_atomically(file, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
+    write_atomically(file, msgspec.json.format(encoded, indent=2) + b"\n")
     run.record_trained_on()
     try:
         tell("playpen_train_started", may_refuse=True, run=run)
@@ -49,13 +50,17 @@ def train(name: str, config: TrainConfig, output: str | Path) -> Path:
     return checkpoint
 
 
-def _is_same(stored: bytes, document: dict[str, Any], options: type[msgspec.Struct]) -> bool:
-    """Whether a stored configuration is the same; what it does not have yet has its default."""
+def _is_same(stored: bytes, document: dict[str, Any]) -> bool:
+    """Whether a stored configuration is the same, but for options that it does not have yet."""
     try:
         before = msgspec.json.decode(stored, type=dict[str, Any])
-        config = msgspec.convert(before["config"], TrainConfig)
-        trainer = msgspec.to_builtins(msgspec.convert(config.trainer, options))
-    except (msgspec.MsgspecError, UnicodeDecodeError, KeyError):
+    except (msgspec.DecodeError, UnicodeDecodeError):
         return False
-    resolved = {**msgspec.to_builtins(config), "trainer": trainer}
-    return bool({"trainer": before.get("trainer"), "config": resolved} == document)
+    return bool(_with_new_options(before, document) == document)
+
+
+def _with_new_options(before: Any, document: Any) -> Any:
+    if not isinstance(before, dict) or not isinstance(document, dict):
+        return before
+    known = {name: _with_new_options(part, document.get(name)) for name, part in before.items()}
+    return {**document, **known}
