@@ -352,7 +352,7 @@ LONG: list[tuple[str, dict[str, Any], str, bool]] = [
     (
         "change_case:capital_word_frequency",
         CAPITALS | {"capital_relation": "at least"},
-        20_000 * "Tree. " + "USA's A'b C'd",
+        20_000 * "Tree. " + "USA's A'b C'x",
         False,
     ),
     (

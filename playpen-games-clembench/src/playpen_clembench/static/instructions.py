@@ -117,12 +117,13 @@ def _capital_words(text: str, capital_frequency: int, capital_relation: str) -> 
     return _holds(count, capital_relation, capital_frequency)
 
 
-_UNSPLIT = re.compile(r"\w+(?:[-./]\w+)*")
+_UNSPLIT = re.compile(r"\w+(?:[-./]\w+|'(?!(?i:[dmnst]|ll|re|ve|ye)\b)\w+)*")
 """What stays within one token, but for contractions."""
 _STANDS_ALONE = re.compile(r"(?<!\S)\w+(?:[-./]\w+)*[.,!?]?(?!\S)")
 """A token between blanks, perhaps with a mark behind it."""
-_CONTRACTION = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna|n't|'tis|'twas")
-"""What nltk splits between two letters."""
+_CONTRACTION = re.compile(r"(?i)cannot|gimme|gonna|gotta|lemme|wanna|'tis|'twas")
+"""What nltk splits between two letters.  If all but the first are small, no part is capital."""
+_CAPITAL_NOT = re.compile(r"(?<=[^a-z])n't")
 
 
 def _most_capital_words(text: str) -> int:
@@ -130,7 +131,8 @@ def _most_capital_words(text: str) -> int:
     if text == text.lower():
         return 0
     unsplit = sum(map(str.isupper, _UNSPLIT.findall(text)))
-    return unsplit + 2 * len(_CONTRACTION.findall(text))
+    contractions = sum(not found[1:].islower() for found in _CONTRACTION.findall(text))
+    return unsplit + 2 * contractions + len(_CAPITAL_NOT.findall(text))
 
 
 def _number_of_placeholders(text: str, num_placeholders: int) -> bool:
