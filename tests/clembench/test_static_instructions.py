@@ -22,7 +22,7 @@ from playpen.replay import replay
 from playpen.scoring import episode_scores
 from playpen_clembench.static import instructions, sentences
 from playpen_clembench.static.ifeval import IfEval
-from playpen_clembench.static.instructions import LONGEST, follows
+from playpen_clembench.static.instructions import follows
 
 GAME = IfEval()
 ENGLISH = "The old man walked slowly through the garden and looked at the flowers of his wife"
@@ -205,15 +205,13 @@ def test_deep_json_is_read_whatever_the_stack(depth):
 
 def test_sentences_are_split_as_english_ones():
     text = 'Dr. Smith lives in Washington. He said: "Go home!" Then, at 5 p.m., he left the U.S.'
-    assert sentences.sentences(text) == [
+    assert list(sentences.sentences(text)) == [
         "Dr. Smith lives in Washington.",
         'He said: "Go home!"',
         "Then, at 5 p.m., he left the U.S.",
     ]
-    assert sentences.word_tokens("I can't. He's USA-born.") == [
-        *("I", "ca", "n't", "."),
-        *("He", "'s", "USA-born", "."),
-    ]
+    assert sentences.word_tokens("I can't.") == ["I", "ca", "n't", "."]
+    assert sentences.word_tokens("He's USA-born.") == ["He", "'s", "USA-born", "."]
 
 
 def test_the_language_of_a_text_is_always_the_same():
@@ -234,10 +232,251 @@ def test_a_text_of_unknown_language_is_not_printed(caplog, capfd):
 # --- limits --------------------------------------------------------------------------------------
 
 
-def test_a_text_that_is_too_long_follows_nothing():
-    assert follows("a" * LONGEST, "punctuation:no_comma", {})
-    assert not follows("a" * (LONGEST + 1), "punctuation:no_comma", {})
-    assert not follows("a" * 10_000_000, "punctuation:no_comma", {})
+LONG_WORDS, LONG_NUMBERS = 20_000 * "tree ", 20_000 * "1. b "
+LONG: list[tuple[str, dict[str, Any], str, bool]] = [
+    ("keywords:existence", KEYWORDS, LONG_WORDS + "tall tree, oak", True),
+    ("keywords:existence", KEYWORDS, LONG_WORDS + "oak", False),
+    ("keywords:frequency", TWICE | LESS, LONG_WORDS + "oak", True),
+    ("keywords:frequency", TWICE | LESS, LONG_WORDS + "oak oak", False),
+    ("keywords:forbidden_words", FORBIDDEN, LONG_WORDS, True),
+    ("keywords:forbidden_words", FORBIDDEN, LONG_WORDS + "oak", False),
+    ("keywords:letter_frequency", LETTERS | {"let_relation": "at least"}, LONG_WORDS + "qq", True),
+    ("keywords:letter_frequency", LETTERS | {"let_relation": "at least"}, LONG_WORDS + "q", False),
+    ("language:response_language", {"language": "en"}, 1200 * f"{ENGLISH}. ", True),
+    ("language:response_language", {"language": "en"}, 1200 * f"{GERMAN}. ", False),
+    ("length_constraints:number_sentences", {"num_sentences": 3} | AT_LEAST, LONG_WORDS, False),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 3} | AT_LEAST,
+        f"{LONG_WORDS}. {LONG_NUMBERS}. So.",
+        True,
+    ),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 3} | LESS,
+        f"{LONG_WORDS}. {LONG_NUMBERS}.",
+        True,
+    ),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 3} | LESS,
+        "So" + 100_000 * "!" + " It is. No.",
+        False,
+    ),
+    (
+        "length_constraints:number_sentences",
+        {"num_sentences": 3} | LESS,
+        "So" + 50_000 * "!?" + " It is.",
+        True,
+    ),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, f"{LONG_WORDS} *** b", True),
+    ("length_constraints:number_paragraphs", {"num_paragraphs": 2}, LONG_WORDS, False),
+    ("length_constraints:number_words", {"num_words": 20_001} | LESS, LONG_WORDS, True),
+    ("length_constraints:number_words", {"num_words": 20_001} | LESS, LONG_WORDS + "so", False),
+    ("length_constraints:nth_paragraph_first_word", THIRD, f"{LONG_WORDS}\n\nb\n\nthen", True),
+    ("length_constraints:nth_paragraph_first_word", THIRD, f"{LONG_WORDS}\n\nb\n\nc", False),
+    (
+        "detectable_content:number_placeholders",
+        {"num_placeholders": 2},
+        100_000 * "[" + "\n[a]" + 100_000 * "[" + "]",
+        True,
+    ),
+    (
+        "detectable_content:number_placeholders",
+        {"num_placeholders": 2},
+        100_000 * "[" + "\n" + 100_000 * "]" + "\n" + 100_000 * "[" + "]",
+        False,
+    ),
+    ("detectable_content:postscript", {"postscript_marker": "P.S."}, 10**5 * " " + "p. s.", True),
+    ("detectable_content:postscript", {"postscript_marker": "P.S."}, 10**5 * " " + "p.  s.", False),
+    ("detectable_content:postscript", {"postscript_marker": "N.B."}, 10**5 * "\n" + "n.b.", True),
+    ("detectable_content:postscript", {"postscript_marker": "N.B."}, 10**5 * "\n" + "n.b", False),
+    (
+        "detectable_format:number_bullet_lists",
+        {"num_bullets": 2},
+        "* a" + 100_000 * "\n" + 100_000 * " " + "- b",
+        True,
+    ),
+    (
+        "detectable_format:number_bullet_lists",
+        {"num_bullets": 2},
+        "* a" + 100_000 * "\n" + 100_000 * " " + "** b",
+        False,
+    ),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 2}, "*\n- a\n* b\n- c", False),
+    ("detectable_format:number_bullet_lists", {"num_bullets": 3}, "*\n* a\n* b\n- c", True),
+    ("detectable_format:constrained_response", {}, LONG_WORDS + "My answer is no.", True),
+    ("detectable_format:constrained_response", {}, LONG_WORDS, False),
+    (
+        "detectable_format:number_highlighted_sections",
+        {"num_highlights": 2},
+        100_001 * "*" + "a*\n*b*",
+        True,
+    ),
+    (
+        "detectable_format:number_highlighted_sections",
+        {"num_highlights": 2},
+        100_000 * "*" + "\n*b*",
+        False,
+    ),
+    (
+        "detectable_format:multiple_sections",
+        {"section_spliter": "Part", "num_sections": 2},
+        f"Part 1 {LONG_WORDS} Part 2",
+        True,
+    ),
+    (
+        "detectable_format:multiple_sections",
+        {"section_spliter": "Part", "num_sections": 2},
+        f"Part 1 {20_000 * 'Part '}",
+        False,
+    ),
+    ("detectable_format:json_format", {}, "[" + 50_000 * "1," + "2]", True),
+    ("detectable_format:json_format", {}, "[" + 50_000 * "1," + "]", False),
+    ("detectable_format:title", {}, 100_000 * "<" + "a>>", True),
+    ("detectable_format:title", {}, 100_000 * "<" + "\n" + 100_000 * ">", False),
+    ("combination:two_responses", {}, f"{LONG_WORDS}******b", True),
+    ("combination:two_responses", {}, f"{LONG_WORDS}******{LONG_WORDS}", False),
+    ("combination:repeat_prompt", {"prompt_to_repeat": LONG_WORDS}, LONG_WORDS + "so", True),
+    ("combination:repeat_prompt", {"prompt_to_repeat": LONG_WORDS}, "so" + LONG_WORDS, False),
+    ("startend:end_checker", {"end_phrase": "The end."}, LONG_WORDS + "the end.", True),
+    ("startend:end_checker", {"end_phrase": "The end."}, LONG_WORDS, False),
+    ("startend:quotation", {}, f'"{LONG_WORDS}"', True),
+    ("startend:quotation", {}, f'"{LONG_WORDS}', False),
+    (
+        "change_case:capital_word_frequency",
+        CAPITALS | {"capital_relation": "at least"},
+        20_000 * "Tree. " + "USA's CAn't",
+        True,
+    ),
+    (
+        "change_case:capital_word_frequency",
+        CAPITALS | {"capital_relation": "at least"},
+        20_000 * "Tree. " + "USA's A'b C'x",
+        False,
+    ),
+    (
+        "change_case:capital_word_frequency",
+        CAPITALS | {"capital_relation": "less than"},
+        20_000 * "Tree. " + "USA-b U.S.",
+        True,
+    ),
+    (
+        "change_case:capital_word_frequency",
+        CAPITALS | {"capital_relation": "less than"},
+        20_000 * "Tree. " + "USA, U.S.",
+        False,
+    ),
+    ("change_case:english_capital", {}, 1200 * f"{ENGLISH}. ".upper(), True),
+    ("change_case:english_capital", {}, 1200 * f"{ENGLISH}. ".upper() + "a", False),
+    ("change_case:english_lowercase", {}, 1200 * f"{ENGLISH}. ".lower(), True),
+    ("change_case:english_lowercase", {}, 1200 * f"{ENGLISH}. ".lower() + "A", False),
+    ("punctuation:no_comma", {}, 10_000_000 * "a", True),
+    ("punctuation:no_comma", {}, 10_000_000 * "a" + ",", False),
+]
+
+
+@pytest.mark.parametrize(
+    ("instruction", "arguments", "text", "expected"),
+    [pytest.param(*case, id=f"{case[0]}-{place}") for place, case in enumerate(LONG)],
+)
+def test_a_long_text_is_checked_like_a_short_one(instruction, arguments, text, expected):
+    assert follows(text, instruction, arguments) is expected
+
+
+def test_every_instruction_is_tried_with_long_texts_that_follow_it_and_that_do_not():
+    long = {(name, expected) for name, _, _, expected in LONG}
+    assert long == {(name, expected) for name, _, _, _ in FOLLOWED for expected in (True, False)}
+
+
+# --- the checks of our own against those that they stand for -------------------------------------
+
+FRAGMENTS = st.sampled_from(
+    [
+        *(
+            " ",
+            "\n",
+            "\n\n",
+            "\t",
+            "\r",
+            "\u2028",
+            "\x1c",
+            "*",
+            "**",
+            "* ",
+            "-",
+            "--",
+            "- ",
+            "[",
+            "]",
+        ),
+        *(
+            "[a",
+            "b]",
+            "<<",
+            ">>",
+            "<",
+            ">",
+            "p.",
+            "P.S.",
+            "P.P.S",
+            "P. ",
+            "s",
+            "S",
+            "N.B.",
+            '"',
+            "'",
+        ),
+        *(".", ". ", "!", "?", "!?!?!?!?!?!?", "...", ",", ":", "a", "A", "AB", "Aa", "cannot"),
+        *(
+            "CANnot",
+            "GIMme",
+            "WANna ",
+            "'Tis ",
+            "n't ",
+            "CAn't ",
+            "A's ",
+            "e.g. ",
+            "U.S. ",
+            "1",
+            "/",
+        ),
+        *("É", "ß", "ǅ", "ª", "\u0301", "_", "(", ")", "İ", "\u017f", "\u2019"),
+    ]
+)
+TEXTS = st.lists(FRAGMENTS, max_size=40).map("".join)
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS, number=st.integers(1, 6))
+def test_own_checks_agree_with_lm_eval(text, number):
+    if not text.strip():
+        return
+    for instruction, arguments in [
+        ("detectable_content:number_placeholders", {"num_placeholders": number}),
+        ("detectable_content:postscript", {"postscript_marker": "P.S."}),
+        ("detectable_content:postscript", {"postscript_marker": "P.P.S"}),
+        ("detectable_format:number_bullet_lists", {"num_bullets": number}),
+        ("detectable_format:title", {}),
+    ]:
+        checker = instructions._checkers()[instruction](instruction)
+        checker.build_description(**arguments)
+        assert follows(text, instruction, arguments) == checker.check_following(text)
+
+
+@settings(deadline=None, max_examples=200)
+@given(text=TEXTS, number=st.integers(1, 9))
+def test_counting_up_to_a_number_decides_as_counting_all(text, number):
+    if not text.strip():
+        return
+    found = list(sentences.sentences(text))
+    arguments = {"num_sentences": number} | AT_LEAST
+    followed = follows(text, "length_constraints:number_sentences", arguments)
+    assert followed == (len(found) >= number)
+    capitals = [t for sentence in found for t in sentences.word_tokens(sentence) if t.isupper()]
+    arguments = {"capital_frequency": number, "capital_relation": "less than"}
+    followed = follows(text, "change_case:capital_word_frequency", arguments)
+    assert followed == (len(capitals) < number)
 
 
 # --- missing packages ----------------------------------------------------------------------------

@@ -6,30 +6,36 @@ nltk would download what Punkt has learnt about English.  The same tables come w
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from copy import copy
 from functools import cache
 from typing import Any
 
 
-def sentences(text: str) -> list[str]:
-    """The sentences of a text.
+def sentences(text: str) -> Iterator[str]:
+    """The sentences of a text, one after the other.
 
     Raises:
         ImportError: the tables are not installed.
     """
-    split: list[str] = _splitter().tokenize(text)
-    return split
+    splitter = copy(_splitter())
+    # The same words around a full stop are often repeated in a long text.
+    splitter.text_contains_sentbreak = cache(splitter.text_contains_sentbreak)
+    for start, end in splitter.span_tokenize(text):
+        yield text[start:end]
 
 
-def word_tokens(text: str) -> list[str]:
-    """The word tokens of a text; punctuation marks are tokens of their own.
+def word_tokens(sentence: str) -> list[str]:
+    """The word tokens of a sentence; punctuation marks are tokens of their own."""
+    tokens: list[str] = _tokenizer().tokenize(sentence)
+    return tokens
 
-    Raises:
-        ImportError: the tables for sentences are not installed.
-    """
-    from nltk.tokenize.destructive import NLTKWordTokenizer
 
-    tokenizer = NLTKWordTokenizer()
-    return [token for sentence in sentences(text) for token in tokenizer.tokenize(sentence)]
+@cache
+def _tokenizer() -> Any:
+    from nltk.tokenize.destructive import NLTKWordTokenizer  # slow to import
+
+    return NLTKWordTokenizer()
 
 
 @cache
