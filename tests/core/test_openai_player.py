@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import email.utils
 import json
 import random
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,6 +28,7 @@ from playpen.players import openai
 from playpen.players.http import endpoint, rate_limit
 from playpen.players.http.rate_limit import RateLimiter
 from playpen.plugins import PluginError, make_player
+from playpen.store import Run
 
 KEY = "sk-9f8e7d-secret"
 
@@ -177,7 +181,7 @@ def test_a_key_can_come_from_another_variable(
     ("finish", "reason"),
     [
         ("stop", "stop"), ("eos", "stop"), ("length", "length"), ("model_length", "context"),
-        ("content_filter", None), ("tool_calls", None), (None, None),
+        ("content_filter", "filter"), ("tool_calls", None), (None, None),
     ],
 )  # fmt: skip
 def test_why_a_reply_ended(server: FaultServer, finish: Any, reason: str | None) -> None:
@@ -547,6 +551,109 @@ def test_tokens_that_were_not_used_are_given_back(
     server.answer = lambda payload: Canned(200, completion("hi", prompt_tokens=4000))
     asyncio.run(one_after_another())
     assert sum(clock.waits) > 0
+
+
+# --- point 20 of issue 14 -------------------------------------------------------------------------
+
+
+def test_point_20_a_list_of_parts_is_joined_and_its_thinking_kept_apart(
+    server: FaultServer,
+) -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "x"}]},
+        {"type": "text", "text": "4"},
+        {"type": "reasoning", "reasoning": "so"},
+        {"type": "image_url", "image_url": {"url": "data:"}},
+        {"type": "output_text", "text": "2"},
+    ]
+    server.answer = lambda payload: Canned(200, completion(parts))
+    stripped = reply(server.spec())
+    assert (stripped.text, stripped.reasoning, stripped.raw) == ("42", "hm\n\nso", None)
+    assert reply(server.spec(thinking="keep")).text == "<think>\nhm\n\nso\n</think>\n\n42"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"message": "no such model (request %d)", "code": 404}}',
+        b"<html>Ray ID: 7f%d</html>",
+        b'{"id": "chat-%d", "choices": []}',
+    ],
+)
+def test_point_20_a_malformed_answer_that_repeats_is_given_up(
+    server: FaultServer, body: bytes
+) -> None:
+    server.answer = lambda payload: Canned(200, body % len(server.requests))
+    message = failure(server.spec("x"))
+    assert "gave no answer in 2 attempts (2 x malformed answer); the last: " in message
+    assert len(server.requests) == 2
+
+
+def test_point_20_a_reply_that_is_broken_off_is_asked_for_again(server: FaultServer) -> None:
+    server.scripted += [Canned(200, completion("a", finish="abort"))] * 4
+    assert reply(server.spec()).text == "hello"
+
+
+def test_point_20_the_list_of_models_has_a_total_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_CHECKING", 0.5)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not done.wait(0.05):
+                    connection.sendall(b"x: y\r\n")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        player = make_player(f"openai:x?base_url=http://127.0.0.1:{listening.getsockname()[1]}")
+        start = time.monotonic()
+        assert player.seat(Talk(), "guesser") is player
+        assert 0.4 < time.monotonic() - start < 3
+        done.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (400, "content_filter", "The response was filtered due to the prompt triggering ..."),
+        (400, "content_policy_violation", "Your request was rejected"),
+        (400, None, "rejected as a result of our safety system"),
+        (403, None, "Your input was flagged by the moderation"),
+        (200, "content_filter", "The response was filtered"),
+    ],
+)
+def test_point_20_a_content_filter_is_one_verdict(
+    server: FaultServer, status: int, code: str | None, message: str
+) -> None:
+    error = {"error": {"message": message, "code": code}}
+    server.answer = lambda payload: Canned(status, json.dumps(error).encode())
+    assert reply(server.spec()) == Reply("", stop_reason="filter")
+    for body in (
+        completion(None, finish="content_filter"),
+        b'{"choices": [{"message": {"role": "assistant"}, "finish_reason": "content_filter"}]}',
+    ):
+        server.answer = lambda payload, body=body: Canned(200, body)
+        filtered = reply(server.spec())
+        assert (filtered.text, filtered.stop_reason) == ("", "filter")
+    server.answer = lambda payload: Canned(200, completion("so fa", finish="content_filter"))
+    cut = reply(server.spec())
+    assert (cut.text, cut.stop_reason) == ("so fa", "filter")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_point_20_a_prompt_beyond_the_context_is_recorded_as_that(
+    server: FaultServer, status: int
+) -> None:
+    error = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}'
+    server.answer = lambda payload: Canned(status, error)
+    result = playpen("play", "taboo", "-p", server.spec("x"), "-n", "1", "-o", "out")
+    assert result.code == 0, result
+    [episode] = Run.open("out").episodes()
+    assert [said.reply for said in episode.replies()] == [Reply("", stop_reason="context")]
 
 
 # --- the key -------------------------------------------------------------------------------------
