@@ -244,8 +244,11 @@ class OpenAIPlayer(Player):
                 raise
             return Reply("", stop_reason=verdict)
         choice = answer.choices[0]
-        content = choice.message.text or choice.message.refusal or ""
+        hidden = self._endpoint.without_key
+        content = hidden(choice.message.text or choice.message.refusal or "")
         apart = choice.message.apart
+        if apart is not None:
+            apart = hidden(apart)
         if self._options.thinking == "strip":
             text, inside = split_reasoning(content)
             reasoning = "\n\n".join(filter(None, (apart, inside))) or None
@@ -299,7 +302,7 @@ class OpenAIPlayer(Player):
             return msgspec.structs.replace(no_room(conversation, prompt), stop_reason=verdict)
         choice = answer.choices[0]
         sampled, logprobs = self._exact(choice, prompt)
-        return generated_reply(
+        reply = generated_reply(
             chat,
             prompt,
             sampled,
@@ -307,6 +310,12 @@ class OpenAIPlayer(Player):
             thinking=self._options.thinking,
             cut=_stop_reason(choice.finish_reason, len(sampled), limit) or "length",
         )
+        if self._endpoint.without_key(reply.generated) != reply.generated:
+            # A text can be masked, but the ids that say the same must be what was sampled.
+            raise PlayerError(
+                f"{self._name}: {self._url} returned its own key, which is not written down"
+            )
+        return reply
 
     def _exact(
         self, choice: _CompletionChoice, prompt: PromptTokens

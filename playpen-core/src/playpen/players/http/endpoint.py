@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from playpen.player import PlayerError
+from playpen.players.http.key_mask import KeyMask
 from playpen.players.http.rate_limit import RateLimiter
 from playpen.players.http.retry import (
     Fault,
@@ -41,6 +42,10 @@ _KEEPING = 4.0
 so that none is closed while a request is on its way."""
 _CHECKING = 5.0
 _LONGEST_QUOTE = 300
+_LONGEST_READ = 30_000
+"""Characters of what is quoted that are looked through for the key: enough that what is left of
+them after masking is longer than a quote."""
+_SPACE = re.compile(r"\s+")
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
 _NUMBERED = re.compile(r"[\w-]*\d[\w-]*")
 """Times and the names of requests, by which two answers differ that say the same."""
@@ -103,6 +108,7 @@ class Endpoint:
         """
         self.url = url
         self._key = key
+        self._key_mask = KeyMask(key)
         self._concurrency: int | None = None
         self._requests = RateLimiter()
         self._tokens = RateLimiter()
@@ -297,6 +303,10 @@ class Endpoint:
             del self._sessions[loop]
             await client.close()
 
+    def without_key(self, text: str) -> str:
+        """A text that a server sent, ready to be recorded: it may have repeated the key."""
+        return self._key_mask.mask(text)
+
     def _headers(self) -> dict[str, str]:
         # Not compressed: a few bytes could unfold to more than memory holds.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -306,13 +316,12 @@ class Endpoint:
 
     def _reason(self, said: _Said) -> str:
         """What an error says, and after it its codes."""
-        return " ".join([self._clean(said.message), *map(str, said.codes)])
+        return " ".join(map(self._clean, [said.message, *said.codes]))
 
     def _clean(self, said: object) -> str:
         """What somebody else said, in one short line, without the key."""
         text = str(said) or type(said).__name__
-        if self._key:
-            text = text.replace(self._key, "[key]")
+        text = self._key_mask.mask_all(_SPACE.sub(" ", text)[:_LONGEST_READ])
         text = " ".join(_ERRNO.sub("", text).split())
         return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
 
