@@ -89,6 +89,7 @@ class FaultServer:
         self.most_in_flight = 0
         self._share, self._kinds, self._seed, self._delay = share, kinds, seed, delay
         self._seen: Counter[bytes] = Counter()
+        self._noise = random.Random(seed)
         self._in_flight = 0
         self._started = threading.Event()
         self._thread = threading.Thread(target=lambda: asyncio.run(self._serve()))
@@ -172,7 +173,9 @@ class FaultServer:
             await self._send(writer, step)
             return
         self.faults[step] += 1
-        good = completion("never to be believed", 1)
+        # No two bad answers are the same: one that comes twice is not asked for again.
+        note = "".join(self._noise.choices("abcdefghij", k=20))
+        good = completion(f"{note} never to be believed", 1)
         match step:
             case "429":
                 await self._send(writer, Canned(429, b'{"error": {"message": "slow down"}}'))
@@ -200,9 +203,10 @@ class FaultServer:
                 await writer.drain()
                 writer.close()
             case "no choices":
-                await self._send(writer, Canned(200, b'{"choices": []}'))
+                await self._send(writer, Canned(200, b'{"choices": [], "x": "%s"}' % note.encode()))
             case "wrong types":
-                await self._send(writer, Canned(200, b'{"choices": [{"message": {"content": 5}}]}'))
+                body = b'{"choices": [{"message": {"content": 5}}], "x": "%s"}' % note.encode()
+                await self._send(writer, Canned(200, body))
             case _:
                 raise AssertionError(step)
 

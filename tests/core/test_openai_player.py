@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import email.utils
+import html
 import json
 import random
 import re
+import socket
 import subprocess
 import sys
+import threading
 import time
+import urllib.parse
 from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -23,8 +29,10 @@ from playpen import Conversation, Game, Message, Reply, Role
 from playpen.player import PlayerError, SpecError
 from playpen.players import openai
 from playpen.players.http import endpoint, rate_limit
+from playpen.players.http.key_mask import KeyMask
 from playpen.players.http.rate_limit import RateLimiter
 from playpen.plugins import PluginError, make_player
+from playpen.store import Run
 
 KEY = "sk-9f8e7d-secret"
 
@@ -177,7 +185,7 @@ def test_a_key_can_come_from_another_variable(
     ("finish", "reason"),
     [
         ("stop", "stop"), ("eos", "stop"), ("length", "length"), ("model_length", "context"),
-        ("content_filter", None), ("tool_calls", None), (None, None),
+        ("content_filter", "filter"), ("tool_calls", None), (None, None),
     ],
 )  # fmt: skip
 def test_why_a_reply_ended(server: FaultServer, finish: Any, reason: str | None) -> None:
@@ -549,6 +557,109 @@ def test_tokens_that_were_not_used_are_given_back(
     assert sum(clock.waits) > 0
 
 
+# --- point 20 of issue 14 -------------------------------------------------------------------------
+
+
+def test_point_20_a_list_of_parts_is_joined_and_its_thinking_kept_apart(
+    server: FaultServer,
+) -> None:
+    parts = [
+        {"type": "thinking", "thinking": [{"type": "text", "text": "hm"}, {"type": "x"}]},
+        {"type": "text", "text": "4"},
+        {"type": "reasoning", "reasoning": "so"},
+        {"type": "image_url", "image_url": {"url": "data:"}},
+        {"type": "output_text", "text": "2"},
+    ]
+    server.answer = lambda payload: Canned(200, completion(parts))
+    stripped = reply(server.spec())
+    assert (stripped.text, stripped.reasoning, stripped.raw) == ("42", "hm\n\nso", None)
+    assert reply(server.spec(thinking="keep")).text == "<think>\nhm\n\nso\n</think>\n\n42"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b'{"error": {"message": "no such model (request %d)", "code": 404}}',
+        b"<html>Ray ID: 7f%d</html>",
+        b'{"id": "chat-%d", "choices": []}',
+    ],
+)
+def test_point_20_a_malformed_answer_that_repeats_is_given_up(
+    server: FaultServer, body: bytes
+) -> None:
+    server.answer = lambda payload: Canned(200, body % len(server.requests))
+    message = failure(server.spec("x"))
+    assert "gave no answer in 2 attempts (2 x malformed answer); the last: " in message
+    assert len(server.requests) == 2
+
+
+def test_point_20_a_reply_that_is_broken_off_is_asked_for_again(server: FaultServer) -> None:
+    server.scripted += [Canned(200, completion("a", finish="abort"))] * 4
+    assert reply(server.spec()).text == "hello"
+
+
+def test_point_20_the_list_of_models_has_a_total_time_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(endpoint, "_CHECKING", 0.5)
+    done = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def drip() -> None:
+            connection, _ = listening.accept()
+            with connection, contextlib.suppress(OSError):
+                connection.sendall(b"HTTP/1.1 200 OK\r\n")
+                while not done.wait(0.05):
+                    connection.sendall(b"x: y\r\n")
+
+        dripping = threading.Thread(target=drip)
+        dripping.start()
+        player = make_player(f"openai:x?base_url=http://127.0.0.1:{listening.getsockname()[1]}")
+        start = time.monotonic()
+        assert player.seat(Talk(), "guesser") is player
+        assert 0.4 < time.monotonic() - start < 3
+        done.set()
+        dripping.join()
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "message"),
+    [
+        (400, "content_filter", "The response was filtered due to the prompt triggering ..."),
+        (400, "content_policy_violation", "Your request was rejected"),
+        (400, None, "rejected as a result of our safety system"),
+        (403, None, "Your input was flagged by the moderation"),
+        (200, "content_filter", "The response was filtered"),
+    ],
+)
+def test_point_20_a_content_filter_is_one_verdict(
+    server: FaultServer, status: int, code: str | None, message: str
+) -> None:
+    error = {"error": {"message": message, "code": code}}
+    server.answer = lambda payload: Canned(status, json.dumps(error).encode())
+    assert reply(server.spec()) == Reply("", stop_reason="filter")
+    for body in (
+        completion(None, finish="content_filter"),
+        b'{"choices": [{"message": {"role": "assistant"}, "finish_reason": "content_filter"}]}',
+    ):
+        server.answer = lambda payload, body=body: Canned(200, body)
+        filtered = reply(server.spec())
+        assert (filtered.text, filtered.stop_reason) == ("", "filter")
+    server.answer = lambda payload: Canned(200, completion("so fa", finish="content_filter"))
+    cut = reply(server.spec())
+    assert (cut.text, cut.stop_reason) == ("so fa", "filter")
+
+
+@pytest.mark.parametrize("status", [200, 400])
+def test_point_20_a_prompt_beyond_the_context_is_recorded_as_that(
+    server: FaultServer, status: int
+) -> None:
+    error = b'{"error": {"message": "too long", "code": "context_length_exceeded"}}'
+    server.answer = lambda payload: Canned(status, error)
+    result = playpen("play", "taboo", "-p", server.spec("x"), "-n", "1", "-o", "out")
+    assert result.code == 0, result
+    [episode] = Run.open("out").episodes()
+    assert [said.reply for said in episode.replies()] == [Reply("", stop_reason="context")]
+
+
 # --- the key -------------------------------------------------------------------------------------
 
 
@@ -573,6 +684,99 @@ def test_the_key_is_never_written_down(
         assert KEY.encode() not in file.read_bytes(), file
     player = make_player(server.spec())
     assert KEY not in repr(player.describe()) + repr(player) + repr(vars(player))
+
+
+def written_forms(key: str) -> dict[str, str]:
+    """A key as texts may hold it."""
+    return {
+        "whole": key,
+        "lines": f"{key[:6]}\n   {key[6:11]}\r\n{key[11:]}",
+        "shown line breaks": f"{key[:6]}\\n{key[6:]}",
+        "zero width": "\u200b".join(key),
+        "upper": key.upper(),
+        "mixed": key.swapcase().replace("S", "s"),
+        "head": key[:11] + "...",
+        "tail": "..." + key[4:],
+        "percent": "".join(f"%{ord(c):02x}" for c in key),
+        "some percent": key.replace("-", "%2D"),
+        "percent twice": key.replace("-", "%252d"),
+        "decimal": "".join(f"&#{ord(c)};" for c in key),
+        "hexadecimal": "".join(f"&#x{ord(c):X};" for c in key),
+        "named": key.replace("-", "&hyphen;").replace("&hyphen;", "&#45"),
+        "HTML of percent": key.replace("-", "&#37;2d"),
+        "json": "".join(f"\\u{ord(c):04x}" for c in key),
+        "json in json": "".join(f"\\\\u{ord(c):04x}" for c in key),
+        "C": "".join(f"\\x{ord(c):02x}" for c in key),
+        "hex": key.encode().hex(),
+        **{
+            f"base64 {before!r}": base64.b64encode(f"{before}{key}!".encode()).decode()
+            for before in ("", "a", "ab", "Bearer ")
+        },
+        "base64 over lines": base64.encodebytes(f"{'x' * 50}{key}".encode()).decode(),
+        "base64 for URLs": base64.urlsafe_b64encode(f"\xff{key}\xff".encode("latin-1")).decode(),
+    }
+
+
+def pieces_of(key: str, length: int = 8) -> set[str]:
+    return {key[at : at + length].lower() for at in range(len(key) - length + 1)}
+
+
+@pytest.mark.parametrize("form", written_forms(KEY))
+def test_point_23_a_key_is_masked_in_whatever_form_it_comes_back(
+    server: FaultServer, monkeypatch: pytest.MonkeyPatch, form: str
+) -> None:
+    monkeypatch.setenv("OPENAI_API_KEY", KEY)
+    text = written_forms(KEY)[form]
+    visible = "".join(text.split()).lower()
+    leaks = {visible[at : at + 10] for at in range(len(visible) - 9)} - {"." * 10, "x" * 10}
+    if form.startswith("base64"):  # what stands beside the key is no secret
+        leaks = {base64.b64encode(KEY.encode()).decode()[:12].lower()} & leaks
+
+    def holds(shown: str) -> bool:
+        shown = "".join(shown.split()).lower()
+        return any(piece in shown for piece in leaks | pieces_of(KEY))
+
+    for status in (400, 200):
+        body = json.dumps({"error": {"message": f"wrong key: {text} here"}}).encode()
+        answer = Canned(status, body)
+        server.answer = lambda payload, answer=answer: answer
+        message = failure(server.spec(max_retries=1))
+        assert "[key]" in message
+        assert not holds(message), message
+    server.answer = lambda payload: Canned(200, completion(f"a {text} b", reasoning=f"c {text} d"))
+    said = reply(server.spec())
+    assert said.text.startswith("a ")
+    assert said.text.endswith(" b")
+    assert (said.reasoning or "").endswith(" d")
+    assert "[key]" in said.text
+    assert "[key]" in (said.reasoning or "")
+    assert not holds(f"{said}"), said
+
+
+def test_point_23_every_reading_of_a_key_is_hidden() -> None:
+    """What is left decodes to no piece of the key."""
+    for name, text in written_forms(KEY).items():
+        left = KeyMask(KEY).mask(f"before {text} after")
+        for reading in (left, urllib.parse.unquote(left), html.unescape(left)):
+            assert not any(piece in reading.lower() for piece in pieces_of(KEY)), (name, left)
+        assert "[key]" in left, name
+        assert left.startswith("before ") or name.startswith("base64"), left
+
+
+@pytest.mark.parametrize("key", [KEY, "EMPTY", "token-abc123", "sk-proj-" + "aB3" * 40])
+def test_point_23_ordinary_replies_stay_as_they_are(key: str) -> None:
+    text = "CLUE: an empty token, 100%25 &amp; more; sk-proj, \\n \\u0041 token-ab empty 12345678"
+    assert KeyMask(key).mask(text) == text
+    assert KeyMask(None).mask_all(text) == text
+    assert KeyMask("EMPTY").mask_all("EMPTY!") == "[key]!"
+
+
+def test_point_23_masking_takes_linear_time() -> None:
+    start = time.monotonic()
+    mask = KeyMask(KEY)
+    for text in ("a" * 99_000, "%25" * 33_000, "&#" * 50_000, "\\" * 99_000, KEY * 6_000):
+        mask.mask(text)
+    assert time.monotonic() - start < 5
 
 
 def test_what_is_described(server: FaultServer) -> None:

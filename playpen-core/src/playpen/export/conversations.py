@@ -282,7 +282,7 @@ def _messages(turn: Turn) -> list[Message]:
 
 def _spoken(reply: Reply) -> bool:
     """Whether it was the player that said it, and not a limit that made it empty."""
-    return bool(reply.text) or reply.stop_reason not in ("context", "budget")
+    return bool(reply.text) or reply.stop_reason not in ("context", "budget", "filter")
 
 
 def counted(names: Iterable[str]) -> dict[str, int]:

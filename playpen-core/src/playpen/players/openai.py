@@ -49,7 +49,15 @@ _TOO_LONG = re.compile(
     "|max_tokens must be at least 1, got (0|-)",
     re.IGNORECASE,
 )
-"""How servers say that a prompt is longer than the model's context (statuses 400, 413 and 422)."""
+"""How servers say that a prompt is longer than the model's context."""
+_FILTERED = re.compile(
+    "content[ _-]?(filter|policy|management policy|moderation)|ResponsibleAIPolicyViolation"
+    "|data_inspection_failed|safety (system|filter)|moderation_blocked|flagged by",
+    re.IGNORECASE,
+)
+"""How servers say that a filter took a prompt or a reply away."""
+_ABOUT_THE_PROMPT = frozenset({200, 400, 403, 413, 422, 451})
+"""Statuses of such refusals; 200 where an error is the body of a good answer."""
 
 
 class OpenAIOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -163,7 +171,8 @@ class OpenAIPlayer(Player):
         """Ask the server, as often as it takes.
 
         Where the prompt leaves no room in the model's context, the reply is empty, with the
-        `stop_reason` ``context``.
+        `stop_reason` ``context``.  Where a content filter stopped the prompt or the reply, it is
+        what the filter let through, often nothing, with the `stop_reason` ``filter``.
 
         Raises:
             PlayerError: all attempts failed, or the server refused the request.
@@ -230,12 +239,16 @@ class OpenAIPlayer(Player):
                 tokens=estimate + limit,
             )
         except Refused as refusal:
-            if _is_too_long(refusal):
-                return Reply("", stop_reason="context")
-            raise
+            verdict = _verdict(refusal)
+            if verdict is None:
+                raise
+            return Reply("", stop_reason=verdict)
         choice = answer.choices[0]
-        content = choice.message.content or choice.message.refusal or ""
+        hidden = self._endpoint.without_key
+        content = hidden(choice.message.text or choice.message.refusal or "")
         apart = choice.message.apart
+        if apart is not None:
+            apart = hidden(apart)
         if self._options.thinking == "strip":
             text, inside = split_reasoning(content)
             reasoning = "\n\n".join(filter(None, (apart, inside))) or None
@@ -283,12 +296,13 @@ class OpenAIPlayer(Player):
                 tokens=len(prompt.full) + limit,
             )
         except Refused as refusal:
-            if _is_too_long(refusal):
-                return no_room(conversation, prompt)
-            raise
+            verdict = _verdict(refusal)
+            if verdict is None:
+                raise
+            return msgspec.structs.replace(no_room(conversation, prompt), stop_reason=verdict)
         choice = answer.choices[0]
         sampled, logprobs = self._exact(choice, prompt)
-        return generated_reply(
+        reply = generated_reply(
             chat,
             prompt,
             sampled,
@@ -296,6 +310,12 @@ class OpenAIPlayer(Player):
             thinking=self._options.thinking,
             cut=_stop_reason(choice.finish_reason, len(sampled), limit) or "length",
         )
+        if self._endpoint.without_key(reply.generated) != reply.generated:
+            # A text can be masked, but the ids that say the same must be what was sampled.
+            raise PlayerError(
+                f"{self._name}: {self._url} returned its own key, which is not written down"
+            )
+        return reply
 
     def _exact(
         self, choice: _CompletionChoice, prompt: PromptTokens
@@ -433,6 +453,9 @@ def _load_chat_format(name: str, tokenizer: str, chat_template: str | None) -> C
 Count = Annotated[int, msgspec.Meta(ge=0, le=1 << 53)]
 TokenId = Annotated[int, msgspec.Meta(ge=0, lt=1 << 31)]
 _LONE_SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
+_THOUGHT_FIELDS = ("thinking", "reasoning", "text", "content")
+_FILTERS = frozenset({"content_filter", "safety", "prohibited_content", "blocklist"})
+"""Reasons to finish, in lower case, of replies that a filter stopped."""
 ChoiceT = TypeVar("ChoiceT", "_ChatChoice", "_CompletionChoice")
 
 
@@ -442,18 +465,47 @@ class _Usage(msgspec.Struct, frozen=True):
 
 
 class _ChatMessage(msgspec.Struct, frozen=True):
-    content: str | None
+    content: str | list[dict[str, Any]] | msgspec.UnsetType | None = msgspec.UNSET
     refusal: str | None = None
     reasoning_content: Any = None
     reasoning: Any = None
 
     @property
+    def text(self) -> str:
+        """What is said; of a list of parts, the text parts joined."""
+        if isinstance(self.content, list):
+            return "".join(
+                _text_of(part.get("text") or part.get("refusal"))
+                for part in self.content
+                if not _is_thought(part)
+            )
+        return self.content or ""
+
+    @property
     def apart(self) -> str | None:
-        """Reasoning that the server has taken out of the content; servers differ in its name."""
+        """Reasoning that the server has taken out of the text; servers differ in its place."""
         for reasoning in (self.reasoning_content, self.reasoning):
             if isinstance(reasoning, str) and reasoning.strip():
                 return reasoning.strip()
-        return None
+        if not isinstance(self.content, list):
+            return None
+        thoughts = (_thought_of(part) for part in self.content if _is_thought(part))
+        return "\n\n".join(filter(None, thoughts)) or None
+
+
+def _is_thought(part: dict[str, Any]) -> bool:
+    return part.get("type") in ("thinking", "reasoning")
+
+
+def _thought_of(part: dict[str, Any]) -> str:
+    return next(filter(None, (_text_of(part.get(n)).strip() for n in _THOUGHT_FIELDS)), "")
+
+
+def _text_of(value: Any) -> str:
+    """A text, or the texts of a list of parts, which Mistral's thinking is."""
+    if isinstance(value, list):
+        return "".join(_text_of(part.get("text")) for part in value if isinstance(part, dict))
+    return value if isinstance(value, str) else ""
 
 
 class _ChatChoice(msgspec.Struct, frozen=True):
@@ -483,7 +535,12 @@ class _Answer(msgspec.Struct, Generic[ChoiceT], frozen=True):
 
 
 def _read_chat(content: bytes) -> tuple[_Answer[_ChatChoice], int | None]:
-    return _read(content, _Answer[_ChatChoice])
+    answer, used = _read(content, _Answer[_ChatChoice])
+    choice = answer.choices[0]
+    # Where a filter stopped the reply, Azure leaves the content out.
+    if choice.message.content is msgspec.UNSET and not _is_filter(choice.finish_reason):
+        raise Malformed(f"the message has no content: {content.decode('utf-8', 'replace')}")
+    return answer, used
 
 
 def _read_completion(content: bytes) -> tuple[_Answer[_CompletionChoice], int | None]:
@@ -505,20 +562,32 @@ def _read(content: bytes, kind: type[_Answer[ChoiceT]]) -> tuple[_Answer[ChoiceT
         raise Malformed(f"{error}: {content.decode('utf-8', 'replace')}") from None
     finish = answer.choices[0].finish_reason
     if finish in ("abort", "error"):
-        raise Malformed(f"the reply was broken off ({finish})")
+        raise Malformed(f"the reply was broken off ({finish})", passing=True)
     used = answer.used
     if used.prompt_tokens is None or used.completion_tokens is None:
         return answer, None
     return answer, used.prompt_tokens + used.completion_tokens
 
 
-def _is_too_long(refusal: Refused) -> bool:
-    return refusal.status in (400, 413, 422) and _TOO_LONG.search(refusal.reason) is not None
+def _verdict(refusal: Refused) -> StopReason | None:
+    """Why there is no reply to this prompt; `None` if something else is wrong."""
+    if refusal.status in _ABOUT_THE_PROMPT:
+        if _TOO_LONG.search(refusal.reason):
+            return "context"
+        if _FILTERED.search(refusal.reason):
+            return "filter"
+    return None
+
+
+def _is_filter(finish: str | None) -> bool:
+    return finish is not None and finish.lower() in _FILTERS
 
 
 def _stop_reason(finish: str | None, used: int | None, limit: int) -> StopReason | None:
     if finish in ("stop", "eos", "eos_token", "end_turn", "stop_sequence"):
         return "stop"
+    if _is_filter(finish):
+        return "filter"
     if finish == "model_length":
         return "context"
     if finish in ("length", "max_tokens"):

@@ -20,6 +20,7 @@ import anyio
 import msgspec
 
 from playpen.player import PlayerError
+from playpen.players.http.key_mask import KeyMask
 from playpen.players.http.rate_limit import RateLimiter
 from playpen.players.http.retry import (
     Fault,
@@ -41,18 +42,32 @@ _KEEPING = 4.0
 so that none is closed while a request is on its way."""
 _CHECKING = 5.0
 _LONGEST_QUOTE = 300
+_LONGEST_READ = 30_000
+"""Characters of what is quoted that are looked through for the key: enough that what is left of
+them after masking is longer than a quote."""
+_SPACE = re.compile(r"\s+")
 _ERRNO = re.compile(r"^\[Errno -?\d+\] ")
+_NUMBERED = re.compile(r"[\w-]*\d[\w-]*")
+"""Times and the names of requests, by which two answers differ that say the same."""
 
 
 class Malformed(Exception):
-    """An answer is not what was asked for; asking again may help."""
+    """An answer is not what was asked for; asking again may help.
+
+    Attributes:
+        passing: the same answer may come twice, and another one after it.
+    """
+
+    def __init__(self, message: str, *, passing: bool = False) -> None:
+        super().__init__(message)
+        self.passing = passing
 
 
 class Refused(PlayerError):
     """The server refused a request for good.
 
     Attributes:
-        status: the HTTP status.
+        status: the HTTP status; 200 where the body of a good answer twice held an error.
         reason: what the server said, and after it the codes that it has for it.
     """
 
@@ -93,6 +108,7 @@ class Endpoint:
         """
         self.url = url
         self._key = key
+        self._key_mask = KeyMask(key)
         self._concurrency: int | None = None
         self._requests = RateLimiter()
         self._tokens = RateLimiter()
@@ -124,28 +140,39 @@ class Endpoint:
         """
         if self._checked:
             return
-        status = 0
+        # The time-out of urllib is that of each single read: a server that sends one byte at a
+        # time could hold us for ever.
+        found: list[int | urllib.error.URLError] = []
+        asking = threading.Thread(target=lambda: found.append(self._models_status()), daemon=True)
+        asking.start()
+        asking.join(_CHECKING)
+        status = found[0] if found else 0
+        if isinstance(status, urllib.error.URLError):
+            raise PlayerError(
+                f"{asker}: no connection to {self.url}: {self._clean(status.reason)}. "
+                "Is the server running, and is base_url right?"
+            )
+        if status == 401:
+            raise PlayerError(f"{asker}: {self.url} does not let us in (HTTP 401): {remedy}")
+        self._checked = True
+
+    def _models_status(self) -> int | urllib.error.URLError:
+        """The status of the list of models, 0 if none came, or why there is no connection."""
         address = f"{self.url}/models"  # with a scheme that the player has checked
         request = urllib.request.Request(address, headers=self._headers())  # noqa: S310
         try:
             with urllib.request.build_opener(_NoRedirects).open(
                 request, timeout=_CHECKING
             ) as response:
-                status = response.status
+                status: int = response.status
+                return status
         except urllib.error.HTTPError as answer:
-            status = answer.code
             answer.close()
+            return answer.code
         except urllib.error.URLError as error:
-            if not isinstance(error.reason, TimeoutError):
-                raise PlayerError(
-                    f"{asker}: no connection to {self.url}: {self._clean(error.reason)}. "
-                    "Is the server running, and is base_url right?"
-                ) from None
+            return 0 if isinstance(error.reason, TimeoutError) else error
         except (http.client.HTTPException, OSError):
-            pass  # it may be busy: requests are tried again
-        if status == 401:
-            raise PlayerError(f"{asker}: {self.url} does not let us in (HTTP 401): {remedy}")
-        self._checked = True
+            return 0  # it may be busy: requests are tried again
 
     async def post(
         self,
@@ -157,7 +184,7 @@ class Endpoint:
         asker: str,
         tokens: int = 0,
     ) -> T:
-        """Send a request until it is answered.
+        """Send a request until it is answered, or until the same malformed answer came twice.
 
         Args:
             path: appended to the endpoint's URL.
@@ -176,6 +203,7 @@ class Endpoint:
         address = self.url + path
         body = msgspec.json.encode(payload)
         faults: Counter[str] = Counter()
+        malformed: set[str] = set()
         while True:
             try:
                 async with session.slots:
@@ -185,14 +213,26 @@ class Endpoint:
                 try:
                     result, used = read(content)
                 except Malformed as error:
-                    raise Fault("malformed answer", self._clean(error)) from None
+                    told = _NUMBERED.sub("", str(error))
+                    repeated = told in malformed and not error.passing
+                    malformed.add(told)
+                    said = _error_in(content)
+                    raise Fault(
+                        "malformed answer",
+                        self._clean(error),
+                        final=repeated,
+                        reason=None if said is None else self._reason(said),
+                    ) from None
             except Fault as fault:
                 faults[fault.kind] += 1
                 wait = policy.wait_after(fault, faults.total(), self._rng)
                 if wait is None:
-                    raise PlayerError(
+                    message = (
                         f"{asker}: {address} gave no answer in {describe_attempts(faults, fault)}"
-                    ) from None
+                    )
+                    if fault.reason is not None:
+                        raise Refused(message, 200, fault.reason) from None
+                    raise PlayerError(message) from None
                 await asyncio.sleep(wait)
             else:
                 if used is not None:
@@ -228,7 +268,7 @@ class Endpoint:
         raise Refused(
             message + (hint if status == 404 else ""),
             status,
-            " ".join([reason, *map(str, said.codes)]),
+            self._reason(said),
         )
 
     async def _session(self) -> _Session:
@@ -263,6 +303,10 @@ class Endpoint:
             del self._sessions[loop]
             await client.close()
 
+    def without_key(self, text: str) -> str:
+        """A text that a server sent, ready to be recorded: it may have repeated the key."""
+        return self._key_mask.mask(text)
+
     def _headers(self) -> dict[str, str]:
         # Not compressed: a few bytes could unfold to more than memory holds.
         headers = {"Content-Type": "application/json", "Accept-Encoding": "identity"}
@@ -270,11 +314,14 @@ class Endpoint:
             headers["Authorization"] = f"Bearer {self._key}"
         return headers
 
+    def _reason(self, said: _Said) -> str:
+        """What an error says, and after it its codes."""
+        return " ".join(map(self._clean, [said.message, *said.codes]))
+
     def _clean(self, said: object) -> str:
         """What somebody else said, in one short line, without the key."""
         text = str(said) or type(said).__name__
-        if self._key:
-            text = text.replace(self._key, "[key]")
+        text = self._key_mask.mask_all(_SPACE.sub(" ", text)[:_LONGEST_READ])
         text = " ".join(_ERRNO.sub("", text).split())
         return text if len(text) <= _LONGEST_QUOTE else text[: _LONGEST_QUOTE - 3] + "..."
 
@@ -336,3 +383,12 @@ def _error_of(content: bytes) -> _Said:
         message = error.get("message") or error.get("detail") or error
         return _Said(str(message), (error.get("code"), error.get("type")))
     return _Said(str(error))
+
+
+def _error_in(content: bytes) -> _Said | None:
+    """The error that is the body of an answer with status 200, if it is one."""
+    try:
+        body = msgspec.json.decode(content)
+    except (msgspec.MsgspecError, ValueError, RecursionError):
+        return None
+    return _error_of(content) if isinstance(body, dict) and body.get("error") else None

@@ -25,13 +25,25 @@ class Fault(Exception):
         kind: what to count it as.
         cause: what exactly happened.
         wait: seconds that the server asked to wait.
+        final: another attempt would not succeed after all.
+        reason: the error that the body of a good answer holds, with its codes.
     """
 
-    def __init__(self, kind: str, cause: str = "", wait: float | None = None) -> None:
+    def __init__(
+        self,
+        kind: str,
+        cause: str = "",
+        wait: float | None = None,
+        *,
+        final: bool = False,
+        reason: str | None = None,
+    ) -> None:
         super().__init__(cause)
         self.kind = kind
         self.cause = f"{kind}: {cause}" if cause else kind
         self.wait = wait
+        self.final = final
+        self.reason = reason
 
 
 class RetryPolicy(NamedTuple):
@@ -55,7 +67,7 @@ class RetryPolicy(NamedTuple):
             attempts: how many have failed, the last one included.
             rng: draws the wait.
         """
-        if attempts > self.retries or (fault.wait or 0) > LONGEST_WAIT:
+        if fault.final or attempts > self.retries or (fault.wait or 0) > LONGEST_WAIT:
             return None
         longest = min(self.delay * 2 ** min(attempts - 1, 16), LONGEST_BACKOFF)
         # Many requests fail together; with the same wait they would do so again.
