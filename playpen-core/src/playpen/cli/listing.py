@@ -21,7 +21,8 @@ from playpen.plugins import PluginError, SpecT, get_game, load, read_recipe, reg
 
 if TYPE_CHECKING:
     import msgspec
-    from rich.table import Table
+
+    from playpen.terminal.plain_table import PlainTable
 
 KINDS = ("games", "suites", "players", "executors", "trainers", "rewards", "recipes", "packs")
 COMPLETED = {
@@ -58,11 +59,9 @@ def list_command(kind: str | None) -> None:
         click.echo(f"Warning: {problem}", err=True)
 
 
-def _tables(kind: str) -> Iterator[Table | str]:
+def _tables(kind: str) -> Iterator[PlainTable | str]:
     """A table for each distribution that brings something of the kind."""
-    from rich.text import Text
-
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.plain_table import PlainTable
 
     plugins = registry()
     rows: dict[str, list[tuple[str, ...]]] = {}
@@ -99,12 +98,14 @@ def _tables(kind: str) -> Iterator[Table | str]:
         }.get(kind, "")
         yield f"No {kind} are installed{hint}"
     for owner, listed in sorted(rows.items()):
-        table = plain_table(*columns, title=f"{kind} of {owner}" if owner else kind)
-        table.columns[0].style = "cyan"
-        for column in table.columns[:-1]:
-            column.no_wrap = True
+        name, *others, last = columns
+        table = PlainTable(title=f"{kind} of {owner}" if owner else kind)
+        table.add_column(name, style="cyan")
+        for column in others:
+            table.add_column(column)
+        table.add_column(last, prose=True)
         for row in listed:
-            table.add_row(*map(Text, row))
+            table.add_row(*row)
         yield table
 
 
@@ -159,7 +160,7 @@ def show_game(name: str) -> None:
 
     from playpen.instance import SPLITS
     from playpen.instance_sets import ready_instances
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.plain_table import PlainTable
 
     game = get_game(name)
     plugins = registry()
@@ -173,9 +174,11 @@ def show_game(name: str) -> None:
         highlight=False,
         style="dim",
     )
-    roles = plain_table("role", "what it does")
+    roles = PlainTable()
+    roles.add_column("role", style="cyan")
+    roles.add_column("what it does", prose=True)
     for role in game.roles:
-        roles.add_row(Text(role.name, style="cyan"), Text(role.summary))
+        roles.add_row(role.name, role.summary)
     console.print(roles)
     console.print()
     counts: dict[str, dict[str, int]] = {level: {} for level in game.levels()}
@@ -187,9 +190,12 @@ def show_game(name: str) -> None:
     except NotImplementedError as error:
         console.print(Text(str(error), style="yellow"))
         return
-    levels = plain_table("level", *(f"{split} instances" for split in SPLITS))
+    levels = PlainTable()
+    levels.add_column("level", style="cyan")
+    for split in SPLITS:
+        levels.add_column(f"{split} instances")
     for level, row in counts.items():
-        levels.add_row(Text(level, style="cyan"), *(str(row.get(s, "on demand")) for s in SPLITS))
+        levels.add_row(level, *(str(row.get(s, "on demand")) for s in SPLITS))
     console.print(levels)
     console.print(
         f"\nPlay one level with: playpen play {name} --level NAME -p SPEC",
@@ -269,7 +275,7 @@ def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Str
     from rich.text import Text
 
     from playpen.option_docs import options_of, plain, summary_of
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.plain_table import PlainTable
 
     console = Console()
     console.print(Text.assemble((name, "bold"), f"  {summary}"))
@@ -284,14 +290,15 @@ def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Str
         if not options:
             console.print("It has no options.")
             continue
-        listed = plain_table("option", "default", "what it does")
-        listed.show_header = not table  # among several lists it would only repeat itself
-        for column, width in zip(listed.columns, widths, strict=False):
-            column.min_width = width
+        # Among several lists the header would only repeat itself.
+        listed = PlainTable(show_header=not table)
+        listed.add_column("option", style="cyan", least=widths[0])
+        listed.add_column("default", least=widths[1])
+        listed.add_column("what it does", prose=True)
         for option in options:
             listed.add_row(
-                Text(option.name, style="cyan"),
-                Text(option.default),
+                option.name,
+                option.default,
                 Text.assemble(plain(option.meaning).rstrip("."), (f" ({option.type})", "dim")),
             )
         console.print(listed)

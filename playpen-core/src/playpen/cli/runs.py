@@ -179,11 +179,9 @@ def transcript(run: str, episode: str | None) -> None:
     EPISODE is the number or the name that the list shows.
     """
     from rich.console import Console
-    from rich.text import Text
 
-    from playpen.escape import escape
     from playpen.store import Run, RunError
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.plain_table import PlainTable
     from playpen.terminal.transcript import outcome_text, transcript
 
     console = Console()
@@ -194,7 +192,8 @@ def transcript(run: str, episode: str | None) -> None:
                 console.print(transcript(entry))
                 return
         raise RunError(f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them")
-    table = plain_table("number", "episode", "outcome")
+    table = PlainTable("number", "episode")
+    table.add_column("outcome", prose=True)
     for number, entry in recorded:
-        table.add_row(str(number), Text(escape(entry.name, one_line=True)), outcome_text(entry))
+        table.add_row(str(number), entry.name, outcome_text(entry))
     console.print(table)

@@ -48,23 +48,25 @@ def train(
 def show_plan(plan: Plan) -> None:
     """Who takes part, and the instances of every level."""
     from rich.console import Console
-    from rich.text import Text
 
-    from playpen.terminal.tables import MISSING, plain_table
+    from playpen.terminal.plain_table import PlainTable
+    from playpen.terminal.tables import MISSING
 
     console = Console()
-    parts = plain_table("part", "what it is")
+    parts = PlainTable()
+    parts.add_column("part", style="cyan")
+    parts.add_column("what it is", prose=True)
     for name, what in plan.parts.items():
-        parts.add_row(Text(name, style="cyan"), Text(what))
+        parts.add_row(name, what)
     console.print(parts)
     console.print()
     if plan.levels:
-        levels = plain_table("game")
-        levels.add_column("level", overflow="fold")
-        for column in ("train on", "evaluate on"):
-            levels.add_column(column, justify="right", no_wrap=True)
+        levels = PlainTable()
+        levels.add_column("game", style="cyan")
+        levels.add_column("level")
+        levels.add_numbers("train on", "evaluate on")
         for row in plan.levels:
             numbers = (str(n) if n else MISSING for n in (row.training, row.evaluation))
-            levels.add_row(Text(row.game, style="cyan"), Text(row.level), *numbers)
+            levels.add_row(row.game, row.level, *numbers)
         console.print(levels)
         console.print()
