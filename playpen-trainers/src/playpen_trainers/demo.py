@@ -25,6 +25,7 @@ from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
 from playpen.runner import create_run, play_run
 from playpen.store import Run
+from playpen.terminal.console import open_console
 from playpen.terminal.plain_table import PlainTable
 from playpen.terminal.tables import PlayProgress
 from playpen.terminal.transcript import transcript
@@ -56,7 +57,7 @@ def run_demo(output: Path, *, seed: int, episodes: int, quick: bool = False) -> 
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    console = Console()
+    console = open_console()
     began = time.monotonic()
     game = get_game(GAME)
     unseen = mini_instances(game, "test", seed)[:episodes]

@@ -15,6 +15,7 @@ from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
+from playpen.terminal.console import open_console
 from playpen.terminal.plain_table import PlainTable
 from playpen.terminal.tables import MISSING
 from playpen.training import TrainingRun, leads
@@ -72,7 +73,7 @@ class Progress(TrainerCallback):
         self._bars = False
         self._live = Live(
             get_renderable=self._shown,
-            console=console or Console(stderr=True, quiet=not leads()),
+            console=console or open_console(stderr=True, quiet=not leads()),
             refresh_per_second=4,
         )
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
@@ -40,11 +41,11 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     Exit code 1 if two runs have no instance in common.
     """
     import msgspec
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.cli.extras import needs_report
     from playpen.escape import escape
+    from playpen.terminal.console import open_console
 
     with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
@@ -70,13 +71,13 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             }
             for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True)
         }
-        click.echo(json.dumps(document))
+        echo(json.dumps(document))
         return
-    console = Console()
+    console = open_console()
     alone = False
     for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True):
         if not gains:
-            click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
+            echo(f"{run} and {runs[0]} have no instance in common", err=True)
             alone = True
             continue
         console.print(_table(f"{run} against {runs[0]}", gains))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.names import (
     complete_executors,
     complete_games,
@@ -47,16 +48,16 @@ def list_command(kind: str | None) -> None:
 
     With an argument, only that kind.
     """
-    from rich.console import Console
+    from playpen.terminal.console import open_console
 
-    console = Console()
+    console = open_console()
     for wanted in [kind] if kind else KINDS:
         for table in _tables(wanted):
             console.print(table)
             console.print()
     plugins = registry()
     for problem in [*map(str, plugins.broken), *plugins.conflicts()]:
-        click.echo(f"Warning: {problem}", err=True)
+        echo(f"Warning: {problem}", err=True)
 
 
 def _tables(kind: str) -> Iterator[PlainTable | str]:
@@ -155,17 +156,17 @@ def show(what: tuple[str, ...], schema: bool, template: bool) -> None:
 
 def show_game(name: str) -> None:
     """What a game is, who plays in it, and how many instances there are."""
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.instance import SPLITS
     from playpen.instance_sets import ready_instances
+    from playpen.terminal.console import open_console
     from playpen.terminal.plain_table import PlainTable
 
     game = get_game(name)
     plugins = registry()
     spec = plugins.find("game", plugins.games, name)
-    console = Console()
+    console = open_console()
     console.print(Text.assemble((name, "bold"), f": {spec.summary}"))
     low, high = game.score_range
     console.print(
@@ -206,15 +207,14 @@ def show_game(name: str) -> None:
 
 def show_trainer(name: str) -> None:
     """The options of all tables of a trainer's configuration."""
-    from rich.console import Console
-
+    from playpen.terminal.console import open_console
     from playpen.training.config import documented_tables
 
     plugins = registry()
     spec = plugins.find("trainer", plugins.trainers, name)
     trainer = load(spec.path, what=f"the trainer {name!r}")
     _show_options(name, spec.summary, documented_tables(trainer.Options, trainer.tables))
-    console = Console()
+    console = open_console()
     console.print("\nOther rewards: playpen list rewards", style="dim", highlight=False)
     console.print(
         f"All of this as a file to fill in: playpen show trainer {name} --template",
@@ -231,10 +231,10 @@ def print_configuration(name: str, schema: bool) -> None:
     spec = plugins.find("trainer", plugins.trainers, name)
     trainer = load(spec.path, what=f"the trainer {name!r}")
     if schema:
-        click.echo(json.dumps(config.schema(trainer.Options), indent=2))
+        echo(json.dumps(config.schema(trainer.Options), indent=2))
     else:
         tables = config.documented_tables(trainer.Options, trainer.tables)
-        click.echo(config.template(name, tables), nl=False)
+        echo_document(config.template(name, tables).encode())
 
 
 def show_player(name: str) -> None:
@@ -266,18 +266,18 @@ def show_reward(name: str) -> None:
 
 def show_recipe(name: str) -> None:
     """The configuration file that a recipe names."""
-    click.echo(read_recipe(name), nl=False)
+    echo_document(read_recipe(name).encode())
 
 
 def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Struct]]) -> None:
     """A list of options for each table; the columns of all lists are equally wide."""
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.option_docs import options_of, plain, summary_of
+    from playpen.terminal.console import open_console
     from playpen.terminal.plain_table import PlainTable
 
-    console = Console()
+    console = open_console()
     console.print(Text.assemble((name, "bold"), f"  {summary}"))
     by_table = {table: options_of(kind) for table, kind in tables.items()}
     everything = [option for options in by_table.values() for option in options]
@@ -320,4 +320,4 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise PluginError(f"no completion for {shell}")
-    click.echo(kind(program, {}, "playpen", "_PLAYPEN_COMPLETE").source())
+    echo(kind(program, {}, "playpen", "_PLAYPEN_COMPLETE").source())

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.messages import echo
 from playpen.cli.names import ConfigFile, complete_trainers
 
 if TYPE_CHECKING:
@@ -36,23 +37,22 @@ def train(
         from playpen.training.plan import plan_training
 
         show_plan(plan_training(trainer, read_config(config, overrides), output))
-        click.echo("The configuration is fine.")
+        echo("The configuration is fine.")
     elif output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
     else:
         checkpoint = run_trainer(trainer, read_config(config, overrides), output)
         if leads():
-            click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
+            echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
 
 
 def show_plan(plan: Plan) -> None:
     """Who takes part, and the instances of every level."""
-    from rich.console import Console
-
+    from playpen.terminal.console import open_console
     from playpen.terminal.plain_table import PlainTable
     from playpen.terminal.tables import MISSING
 
-    console = Console()
+    console = open_console()
     parts = PlainTable()
     parts.add_column("part", style="cyan")
     parts.add_column("what it is", prose=True)

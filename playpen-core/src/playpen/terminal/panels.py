@@ -79,7 +79,8 @@ def _notes(evaluation: Evaluation) -> Iterator[RenderableType]:
         yield Text(escape(str(exposure), one_line=True), style="bold red")
     for title, game in evaluation.games.items():
         if not game.coverage.complete:
-            yield Text(f"{_INCOMPLETE} {title}: {game.coverage.in_words()}", style="yellow")
+            line = f"{_INCOMPLETE} {title}: {game.coverage.in_words()}"
+            yield Text(escape(line, one_line=True), style="yellow")
 
 
 def _with_interval(estimate: Interval) -> Text:

@@ -46,7 +46,8 @@ def _headline(episode: Episode) -> Text:
     players = ", ".join(f"{role} = {name}" for role, name in episode.players.items())
     return Text.assemble(
         (escape(episode.name, one_line=True), "bold"),
-        f"  rules {episode.rules}\n{escape(players, one_line=True)}\n",
+        escape(f"  rules {episode.rules}", one_line=True),
+        f"\n{escape(players, one_line=True)}\n",
     )
 
 
@@ -89,7 +90,9 @@ def _events(episode: Episode, colours: dict[str, str]) -> Iterator[RenderableTyp
 
 def _panel(text: str, title: str, style: str, indent: int) -> Padding:
     body = Text(escape(text)) if text else Text("(empty)", style="dim")
-    panel = Panel(body, title=Text(title), title_align="left", border_style=style)
+    panel = Panel(
+        body, title=Text(escape(title, one_line=True)), title_align="left", border_style=style
+    )
     return Padding(panel, (0, 0, 0, indent))
 
 
