@@ -26,8 +26,10 @@ def echo_document(content: bytes) -> None:
     """
     if sys.stdout.isatty():
         click.echo(escape(content.decode()), nl=False)
-    else:
+    elif hasattr(sys.stdout, "buffer"):
         click.echo(content, nl=False)
+    else:  # redirected to a stream of text
+        click.echo(content.decode(), nl=False)
 
 
 def substitute_unknown_characters() -> None:

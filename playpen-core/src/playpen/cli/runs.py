@@ -118,6 +118,10 @@ def show_scores(run: Run, console: Console) -> int:
     console.print(score_table(score, scored.panels))
     for panel in scored.panels:
         echo(escape(panel.basis, one_line=True))
+    for game in score.games:
+        if game.role_scores:
+            means = ", ".join(f"{role} {mean:.2f}" for role, mean in game.role_scores.items())
+            echo(escape(f"Mean scores of the roles in {game.game}: {means}", one_line=True))
     for label, count in score.tokens.items():
         echo(escape(f"Tokens of {label}: {count}", one_line=True))
     planned = sum(run.config.episodes.values())

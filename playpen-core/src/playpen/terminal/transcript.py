@@ -12,7 +12,18 @@ from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
 from playpen.escape import escape
-from playpen.moves import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
+from playpen.moves import (
+    Abort,
+    Ask,
+    Draw,
+    Exchange,
+    Note,
+    Reward,
+    Round,
+    Tell,
+    Violated,
+    own_scores,
+)
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 
@@ -39,7 +50,9 @@ def outcome_text(episode: Episode) -> Text:
         return Text(escape(line, one_line=True), style="yellow")
     kind, style = ("success", "green") if episode.success else ("lose", "red")
     score = "" if outcome is None or outcome.score is None else f", score {outcome.score:g}"
-    return Text(kind + score, style=style)
+    own = ", ".join(f"{role} {value:g}" for role, value in own_scores(outcome).items())
+    line = kind + score + (f" ({own})" if own else "")
+    return Text(escape(line, one_line=True), style=style)
 
 
 def _headline(episode: Episode) -> Text:
