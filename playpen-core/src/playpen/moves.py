@@ -122,6 +122,15 @@ class Abort(msgspec.Struct, frozen=True, tag="abort"):
 
 
 Outcome: TypeAlias = Success | Lose | Abort
+
+
+def own_scores(outcome: Outcome | None) -> dict[str, float]:
+    """The scores of the roles that have one of their own."""
+    if outcome is None or isinstance(outcome, Abort):
+        return {}
+    return outcome.role_scores or {}
+
+
 Play: TypeAlias = Generator[Move, Any, Outcome]
 
 

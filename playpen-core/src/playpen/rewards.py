@@ -21,7 +21,7 @@ import msgspec
 
 from playpen.bounds import FromZeroToOne, PositiveFloat, UpToBillion
 from playpen.episode import Episode, Said
-from playpen.moves import Reward
+from playpen.moves import Reward, own_scores
 
 
 class RewardOptions(msgspec.Struct, forbid_unknown_fields=True, kw_only=True):
@@ -103,7 +103,7 @@ class ScoreReward(RewardFunction):
     def of(self, episode: Episode, role: str) -> list[float]:
         """The score, at the last reply."""
         score = episode.main_score
-        own = getattr(episode.outcome, "role_scores", None) or {}
+        own = own_scores(episode.outcome)
         score = own.get(role, score)
         value = self.options.aborted if score is None else score / self.options.scale
         return at_the_end(value, episode, role)

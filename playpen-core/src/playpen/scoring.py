@@ -12,6 +12,7 @@ import msgspec
 from playpen.conversation import Reply
 from playpen.episode import Episode, Key
 from playpen.game import Game
+from playpen.moves import own_scores
 
 
 def round2(value: float) -> float:
@@ -45,6 +46,7 @@ class GameScore(msgspec.Struct):
         episodes, aborted, success, lose: counts.
         failed: episodes without an outcome (infrastructure), not part of any mean.
         unscored: episodes that upstream's aggregation leaves out.
+        role_scores: mean of each role's own score, over the episodes whose outcome states one.
     """
 
     game: str
@@ -58,6 +60,7 @@ class GameScore(msgspec.Struct):
     lose: int
     failed: int = 0
     unscored: int = 0
+    role_scores: dict[str, float] = {}
 
 
 class TokenCount(msgspec.Struct):
@@ -122,7 +125,12 @@ def _add_tokens(tokens: dict[str, TokenCount], episode: Episode) -> None:
 
 
 def score_game(
-    name: str, scores: Iterable[Mapping[str, Any]], *, failed: int = 0, unscored: int = 0
+    name: str,
+    scores: Iterable[Mapping[str, Any]],
+    *,
+    failed: int = 0,
+    unscored: int = 0,
+    role_scores: Mapping[str, Sequence[float]] | None = None,
 ) -> GameScore:
     """Aggregate the episode-level scores of one game (docs/rules/clemscore.md, "Per game")."""
     rows = list(scores)
@@ -146,6 +154,7 @@ def score_game(
         lose=flags["Lose"],
         failed=failed,
         unscored=unscored,
+        role_scores={role: _mean(values) for role, values in (role_scores or {}).items()},
     )
 
 
@@ -230,6 +239,7 @@ class Aggregate:
         self.tokens: dict[str, TokenCount] = {}
         self._games = games
         self._rows: dict[str, list[dict[str, Any]]] = {}
+        self._role_scores: dict[str, dict[str, list[float]]] = {}
         self._unscored: Counter[str] = Counter()
         self._failures: dict[Key, str] = {}
         self._finished: set[Key] = set()
@@ -252,6 +262,9 @@ class Aggregate:
         scores = episode_scores(self._games[episode.game], episode)
         row = {name: scores[name] for name in ("Aborted", "Success", "Lose", "Main Score")}
         self._rows.setdefault(episode.game, []).append(row)
+        for role, value in own_scores(episode.outcome).items():
+            of_game = self._role_scores.setdefault(episode.game, {})
+            of_game.setdefault(role, []).append(value)
         table = self.results.setdefault(episode.game, {})
         before = table.get(episode.instance, Attempts(0, 0, 0, 0, 0))
         table[episode.instance] = before.with_another(row)
@@ -266,6 +279,7 @@ class Aggregate:
                 self._rows.get(name, []),
                 failed=failed[name],
                 unscored=self._unscored[name],
+                role_scores=self._role_scores.get(name),
             )
             for name in self._rows.keys() | failed.keys() | self._unscored.keys()
         )

@@ -25,7 +25,9 @@ from playpen.instance_sets import parse_instances
 from playpen.plugins import get_game
 from playpen.runner import create_run, play_run
 from playpen.store import Run
-from playpen.terminal.tables import PlayProgress, plain_table
+from playpen.terminal.console import open_console
+from playpen.terminal.plain_table import PlainTable
+from playpen.terminal.tables import PlayProgress
 from playpen.terminal.transcript import transcript
 from playpen.training import ConfigError, read_config, train
 from playpen_trainers.sign_test import compare
@@ -55,7 +57,7 @@ def run_demo(output: Path, *, seed: int, episodes: int, quick: bool = False) -> 
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    console = Console()
+    console = open_console()
     began = time.monotonic()
     game = get_game(GAME)
     unseen = mini_instances(game, "test", seed)[:episodes]
@@ -193,9 +195,8 @@ def vocabulary(instances: Sequence[Instance]) -> set[str]:
 def _show(
     console: Console, measured: Mapping[str, Mapping[str, list[Episode]]], game: Game
 ) -> None:
-    table = plain_table("% success on unseen instances")
-    for seat in ("self-play", *(f"{role} with oracle" for role in game.role_names())):
-        table.add_column(seat, justify="right")
+    table = PlainTable("% success on unseen instances")
+    table.add_numbers("self-play", *(f"{role} with oracle" for role in game.role_names()))
     for name, seats in measured.items():
         shares = [success(episodes) for episodes in seats.values()]
         table.add_row(name, *(f"{100 * share:.1f} ± {100 * half:.1f}" for share, half in shares))

@@ -11,12 +11,13 @@ from typing import Any
 import rich.progress
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
-from rich.table import Table
 from rich.text import Text
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.utils import logging
 
-from playpen.terminal.tables import MISSING, plain_table
+from playpen.terminal.console import open_console
+from playpen.terminal.plain_table import PlainTable
+from playpen.terminal.tables import MISSING
 from playpen.training import TrainingRun, leads
 
 _UNRECORDED = frozenset({
@@ -72,7 +73,7 @@ class Progress(TrainerCallback):
         self._bars = False
         self._live = Live(
             get_renderable=self._shown,
-            console=console or Console(stderr=True, quiet=not leads()),
+            console=console or open_console(stderr=True, quiet=not leads()),
             refresh_per_second=4,
         )
 
@@ -162,13 +163,12 @@ class Progress(TrainerCallback):
         return Group(*parts)
 
 
-def _games(last: Mapping[str, float]) -> Table:
+def _games(last: Mapping[str, float]) -> PlainTable:
     """Success of each game, and reward of each of the learner's roles in it."""
-    table = plain_table()
-    table.add_column("game", overflow="ellipsis", no_wrap=True)
-    table.add_column("success", justify="right", no_wrap=True)
-    table.add_column("role", overflow="ellipsis", no_wrap=True)
-    table.add_column("reward", justify="right", no_wrap=True)
+    table = PlainTable("game")
+    table.add_numbers("success")
+    table.add_column("role")
+    table.add_numbers("reward")
     for key, value in last.items():
         first, _, game = key.partition("/")
         if first != "success" or not game:

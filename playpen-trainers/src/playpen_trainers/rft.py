@@ -14,13 +14,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import msgspec
-from rich.console import Console
 
 from playpen.bounds import PositiveInt
 from playpen.episode import Episode
 from playpen.files import write_atomically
 from playpen.player import SpecString
 from playpen.players.hf import HuggingFaceOptions
+from playpen.terminal.console import open_console
 from playpen.training import ConfigError, Trainer, TrainingRun, require_partner
 from playpen_trainers.arguments import length_limit, processes
 from playpen_trainers.checkpointing import starting_point
@@ -251,7 +251,7 @@ class _Training:
             seed=run.config.rollout.seed,
             fault=run.config.reward.partner_fault,
         )
-        console = Console(stderr=True)
+        console = open_console(stderr=True)
         title = f"iteration {iteration.number} of {options.iterations}"
         console.print(f"{title}: playing {groups * options.samples} episodes", highlight=False)
         player = self._seating.learner_player(learner.model.eval(), learner.tokenizer)

@@ -21,6 +21,7 @@ from playpen.cli import (
     train,
 )
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo, substitute_unknown_characters
 from playpen.cli.names import Commands
 from playpen.errors import PlaypenError
 from playpen.observers import tell
@@ -63,9 +64,7 @@ for command in (
 
 
 def _exit(message: str, code: int) -> NoReturn:
-    from playpen.escape import escape
-
-    click.echo(escape(message), err=True)
+    echo(message, err=True)
     sys.exit(code)
 
 
@@ -82,6 +81,7 @@ def _in_one_line(error: click.ClickException) -> str:
 
 def main() -> None:
     """Entry point of the ``playpen`` script."""
+    substitute_unknown_characters()
     tell("playpen_commands", cli=cli)
     try:
         code = cli.main(prog_name="playpen", standalone_mode=False)

@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, NamedTuple
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 from playpen.cli.versions import tell_versions
 from playpen.plugins import get_game
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Iterator
 
-    from rich.table import Table
-
     from playpen.provenance import InstanceSet
     from playpen.scoring import Results
     from playpen.statistics import Gain
+    from playpen.terminal.plain_table import PlainTable
     from playpen.trained_on import Exposure
 
 
@@ -42,11 +42,11 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
     Exit code 1 if two runs have no instance in common.
     """
     import msgspec
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.cli.extras import needs_report
     from playpen.escape import escape
+    from playpen.terminal.console import open_console
 
     with needs_report("comparing"):
         from playpen.statistics import compare as compare_results
@@ -72,13 +72,13 @@ def compare(runs: tuple[str, ...], as_json: bool, seed: int) -> None:
             }
             for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True)
         }
-        click.echo(json.dumps(document))
+        echo(json.dumps(document))
         return
-    console = Console()
+    console = open_console()
     alone = False
     for (run, (gains, shifts)), them in zip(compared.items(), others, strict=True):
         if not gains:
-            click.echo(f"{run} and {runs[0]} have no instance in common", err=True)
+            echo(f"{run} and {runs[0]} have no instance in common", err=True)
             alone = True
             continue
         console.print(_table(f"{run} against {runs[0]}", gains))
@@ -199,22 +199,19 @@ def _plain(gain: Gain) -> dict[str, object]:
     return {**gain._asdict(), "difference": gain.difference._asdict()}
 
 
-def _reasons(shifts: list[Shift]) -> Table:
-    from rich.text import Text
+def _reasons(shifts: list[Shift]) -> PlainTable:
+    from playpen.terminal.plain_table import PlainTable
+    from playpen.terminal.tables import MISSING
 
-    from playpen.escape import escape
-    from playpen.terminal.tables import MISSING, plain_table
-
-    table = plain_table(title="why episodes were not won, in % of those on the same instances")
-    for name in ("game", "role", "reason"):
-        table.add_column(name, overflow="fold", min_width=8)
-    for name in ("before", "after", "change"):
-        table.add_column(name, justify="right", no_wrap=True)
+    title = "why episodes were not won, in % of those on the same instances"
+    table = PlainTable("game", "role", title=title)
+    table.add_column("reason", prose=True)
+    table.add_numbers("before", "after", "change")
     for shift in shifts:
         table.add_row(
-            Text(shift.game),
-            Text(escape(shift.role or MISSING, one_line=True)),
-            Text(escape(shift.reason, one_line=True)),
+            shift.game,
+            shift.role or MISSING,
+            shift.reason,
             f"{shift.before:.1f}",
             f"{shift.after:.1f}",
             f"{shift.after - shift.before:+.1f}",
@@ -222,20 +219,19 @@ def _reasons(shifts: list[Shift]) -> Table:
     return table
 
 
-def _table(title: str, gains: list[Gain]) -> Table:
+def _table(title: str, gains: list[Gain]) -> PlainTable:
     from rich.text import Text
 
-    from playpen.terminal.tables import MISSING, plain_table
+    from playpen.terminal.plain_table import PlainTable
+    from playpen.terminal.tables import MISSING
 
-    table = plain_table(title=title)
-    table.add_column("game", overflow="fold", min_width=8)
-    for name in ("n", "gain", "95 % interval", "p", "detect.", "format", "skill"):
-        table.add_column(name, justify="right", no_wrap=True)
+    table = PlainTable("game", title=title)
+    table.add_numbers("n", "gain", "95 % interval", "p", "detect.", "format", "skill")
     for gain in gains:
         value, low, high = gain.difference
         sure = gain.p_holm is not None and gain.p_holm < 0.05
         table.add_row(
-            Text(gain.game),
+            gain.game,
             str(gain.instances),
             Text(_told(value, "+.1f"), style="bold" if sure else ""),
             MISSING if low is None else f"{low:+.1f} .. {high:+.1f}",

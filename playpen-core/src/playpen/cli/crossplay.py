@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.names import GameList, PlayerAssignment
 from playpen.cli.output import write_output
 from playpen.cli.playing import choose_instances, in_flight, play_evaluation_run
@@ -82,14 +83,12 @@ def crossplay(
     document = json.dumps(_document(specs, matrices, titles), indent=2) + "\n"
     drawn = _write(output, document, specs, matrices, roles, titles)
     if as_json:
-        click.echo(document, nl=False)
+        echo_document(document.encode())
         return
     _show(specs, matrices, roles, titles)
-    click.echo(f"\nWritten to {output / 'crossplay.json'}" + " and crossplay.svg" * drawn)
+    echo(f"\nWritten to {output / 'crossplay.json'}" + " and crossplay.svg" * drawn)
     if not all(cell.coverage.complete for matrix in matrices.values() for cell in matrix.values()):
-        click.echo(
-            "Some episodes failed (*).  The same command tries what was not given up.", err=True
-        )
+        echo("Some episodes failed (*).  The same command tries what was not given up.", err=True)
         raise SystemExit(ExitCode.IN_PART)
 
 
@@ -168,14 +167,13 @@ def _show(
     roles: Mapping[str, Sequence[str]],
     titles: Mapping[str, str],
 ) -> None:
-    from rich.console import Console
-
     from playpen.escape import escape
+    from playpen.terminal.console import open_console
     from playpen.terminal.matrix import letter, matrix_table
 
-    console = Console()
+    console = open_console()
     for number, spec in enumerate(specs):
-        click.echo(escape(f"{letter(number)} = {spec}", one_line=True))
+        echo(escape(f"{letter(number)} = {spec}", one_line=True))
     for name, matrix in matrices.items():
         console.print()
         console.print(matrix_table(titles[name], roles[name], matrix))

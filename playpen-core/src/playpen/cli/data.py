@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.messages import echo
 from playpen.cli.names import Commands, complete_games, complete_rewards
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def _report(exported: Exported) -> None:
     from playpen.export.records import LabelledRow
 
     gathered, made = exported.gathered, exported.made
-    click.echo(
+    echo(
         escape(
             f"{len(made.rows)} rows of {gathered.episodes} episodes are in {exported.path}",
             one_line=True,
@@ -124,9 +125,9 @@ def _report(exported: Exported) -> None:
     }
     for note, count in notes.items():
         if count:
-            click.echo(f"{count} {note}.", err=True)
+            echo(f"{count} {note}.", err=True)
     if exported.dates:
-        click.echo(
+        echo(
             f"datasets.load_dataset takes the texts of {', '.join(exported.dates)} for points in "
             "time, since all of them are dates.",
             err=True,
@@ -134,4 +135,4 @@ def _report(exported: Exported) -> None:
     labels = {row.label for row in made.rows if isinstance(row, LabelledRow)}
     if len(labels) == 1:
         which = "wanted" if labels == {True} else "unwanted"
-        click.echo(f"All rows are {which}; KTO learns from the difference.", err=True)
+        echo(f"All rows are {which}; KTO learns from the difference.", err=True)

@@ -12,6 +12,7 @@ import click
 from click.core import ParameterSource
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.names import GameList, PlayerAssignment, complete_players
 from playpen.cli.playing import (
     budget,
@@ -150,11 +151,11 @@ def evaluate(
         _refuse_trained_on(evaluation)
     file = _write(folder, name, evaluation, rows.scored, std=std)
     if as_json:
-        click.echo(file.read_text(encoding="utf-8"), nl=False)
+        echo_document(file.read_bytes())
     else:
         _show(evaluation, file, runs[-1])
     if not evaluation.coverage.complete:
-        click.echo("The scores are not complete: see the games marked *.", err=True)
+        echo("The scores are not complete: see the games marked *.", err=True)
         raise SystemExit(ExitCode.IN_PART)
 
 
@@ -196,7 +197,7 @@ def _refuse_incomplete(evaluation: Evaluation) -> None:
         if not result.coverage.complete
     ]
     if lines:
-        click.echo(
+        echo(
             escape("Not complete, so there is no score (--strict):\n" + "\n".join(lines)), err=True
         )
         raise SystemExit(ExitCode.FOUND_PROBLEMS)
@@ -212,25 +213,22 @@ def _refuse_trained_on(evaluation: Evaluation) -> None:
 
     lines = [f"  {exposure}" for exposure in evaluation.trained_on]
     if lines:
-        click.echo(
-            escape("Trained on, so there is no score (--strict):\n" + "\n".join(lines)), err=True
-        )
+        echo(escape("Trained on, so there is no score (--strict):\n" + "\n".join(lines)), err=True)
         raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
 
 def _show(evaluation: Evaluation, file: Path, run: Run) -> None:
-    from rich.console import Console
-
     from playpen.escape import escape
+    from playpen.terminal.console import open_console
     from playpen.terminal.panels import evaluation_tables
 
-    Console().print(evaluation_tables(evaluation))
+    open_console().print(evaluation_tables(evaluation))
     for label, count in evaluation.tokens.items():
-        click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
+        echo(escape(f"Tokens of {label}: {count}", one_line=True))
     if evaluation.seconds:
-        click.echo(f"Played in {evaluation.seconds:.1f} s")
-    click.echo(f"Written to {file}")
-    click.echo(f"Read an episode with: playpen transcript {shlex.quote(str(run.path))} 1")
+        echo(f"Played in {evaluation.seconds:.1f} s")
+    echo(f"Written to {file}")
+    echo(f"Read an episode with: playpen transcript {shlex.quote(str(run.path))} 1")
 
 
 def _recorded(what: Sequence[str]) -> list[Run] | None:
@@ -341,7 +339,7 @@ def _play(
         runs.append(run)
         max_tokens = play_evaluation_run(run, cast, concurrency, max_tokens, remote)
         if max_tokens == 0:
-            click.echo(
+            echo(
                 "Stopped by the budget.  The same command with a larger --max-tokens-total goes on",
                 err=True,
             )

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 
 if TYPE_CHECKING:
     from playpen.interop.clemcore.importing import ImportedRun
@@ -50,12 +51,10 @@ def import_run(path: Path, output: Path, files: tuple[Path, ...], name: str | No
     for run in imported.runs:
         _report(run)
     for game in imported.left_out:
-        click.echo(
-            escape(f"Left out: {game.episodes} episodes of {game.game}: {game.reason}"), err=True
-        )
+        echo(escape(f"Left out: {game.episodes} episodes of {game.game}: {game.reason}"), err=True)
     if imported.lost:
         lost = ", ".join(imported.lost[:SHOWN]) + (", ..." if len(imported.lost) > SHOWN else "")
-        click.echo(
+        echo(
             escape(
                 f"{len(imported.lost)} episodes are in no run, since they crashed before it was "
                 f"recorded what was played (--instances FILE can tell): {lost}",
@@ -73,9 +72,9 @@ def _report(run: ImportedRun) -> None:
     from playpen.escape import escape
 
     def show(line: str) -> None:
-        click.echo(escape(line, one_line=True), err=True)
+        echo(escape(line, one_line=True), err=True)
 
-    click.echo(escape(f"{run.episodes} episodes of {run.model} are in {run.path}", one_line=True))
+    echo(escape(f"{run.episodes} episodes of {run.model} are in {run.path}", one_line=True))
     if run.unscored:
         show(f"{run.path}: {run.unscored} episodes have no recorded scores to compare with.")
     if run.failed:
@@ -87,7 +86,7 @@ def _report(run: ImportedRun) -> None:
         show(f"{run.path}: the scores of {number} episodes differ from the recorded ones:")
         for episode, differences in list(run.differing.items())[:SHOWN]:
             show(f"  {episode}: {'; '.join(map(str, differences))}")
-    click.echo(f"Score it with: playpen score {shlex.quote(str(run.path))}")
+    echo(f"Score it with: playpen score {shlex.quote(str(run.path))}")
 
 
 @click.command("export-run")
@@ -111,8 +110,6 @@ def export_run(run: str, path: Path, form: str) -> None:
     from playpen.store import Run
 
     written = exporting.export_run(Run.open(run), path)
-    click.echo(escape(f"{written.episodes} episodes are in {written.path}", one_line=True))
+    echo(escape(f"{written.episodes} episodes are in {written.path}", one_line=True))
     if written.failed:
-        click.echo(
-            f"{written.failed} of them failed: clemcore leaves them out of every score.", err=True
-        )
+        echo(f"{written.failed} of them failed: clemcore leaves them out of every score.", err=True)

@@ -7,6 +7,7 @@ from pathlib import Path
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 from playpen.cli.names import Commands, complete_games
 from playpen.cli.output import write_output
 from playpen.instance import SPLITS
@@ -40,7 +41,7 @@ def generate(
     document = rules.generate(split, seed=seed, level=level, n=count)
     made = parse_instances(document, rules, source=f"{game} generator", split=split)
     write_output(output, msgspec.json.format(msgspec.json.encode(document), indent=2) + b"\n")
-    click.echo(f"{len(made)} instances of {game} ({split} split) are in {output}")
+    echo(f"{len(made)} instances of {game} ({split} split) are in {output}")
 
 
 @instances.command()
@@ -57,11 +58,11 @@ def validate(file: str, game: str) -> None:
     try:
         checked = read_instances(file, get_game(game))
     except InstanceError as error:
-        click.echo(f"Error: {error}", err=True)
+        echo(f"Error: {error}", err=True)
         raise SystemExit(ExitCode.FOUND_PROBLEMS) from None
     different = len({instance.hash for instance in checked})
     experiments = len({instance.experiment.name for instance in checked})
-    click.echo(
+    echo(
         f"{file}: valid; {len(checked)} instances ({different} different) "
         f"in {experiments} experiments"
     )
@@ -80,7 +81,7 @@ def import_(path: Path, name: str | None, game: str | None) -> None:
     from playpen.interop.clembench import import_instances
 
     for entry in import_instances(path, name=name, game=game):
-        click.echo(
+        echo(
             f"{entry.instances} instances of {entry.game}"
             f"{' (an earlier import is replaced)' if entry.replaced else ''}: "
             f"playpen play {entry.game} --instances {entry.path.parent.name} -p ..."
@@ -115,4 +116,4 @@ def hashes(games: tuple[str, ...], split: str, source: str | None, output: Path)
         for instance in choose_instances(name, split, (), source)
     ]
     write_output(output, hash_list(marks).encode())
-    click.echo(f"{len(marks)} instances are in {output}")
+    echo(f"{len(marks)} instances are in {output}")

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 from click.shell_completion import CompletionItem
 
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.names import (
     complete_executors,
     complete_games,
@@ -21,7 +22,8 @@ from playpen.plugins import PluginError, SpecT, get_game, load, read_recipe, reg
 
 if TYPE_CHECKING:
     import msgspec
-    from rich.table import Table
+
+    from playpen.terminal.plain_table import PlainTable
 
 KINDS = ("games", "suites", "players", "executors", "trainers", "rewards", "recipes", "packs")
 COMPLETED = {
@@ -46,23 +48,21 @@ def list_command(kind: str | None) -> None:
 
     With an argument, only that kind.
     """
-    from rich.console import Console
+    from playpen.terminal.console import open_console
 
-    console = Console()
+    console = open_console()
     for wanted in [kind] if kind else KINDS:
         for table in _tables(wanted):
             console.print(table)
             console.print()
     plugins = registry()
     for problem in [*map(str, plugins.broken), *plugins.conflicts()]:
-        click.echo(f"Warning: {problem}", err=True)
+        echo(f"Warning: {problem}", err=True)
 
 
-def _tables(kind: str) -> Iterator[Table | str]:
+def _tables(kind: str) -> Iterator[PlainTable | str]:
     """A table for each distribution that brings something of the kind."""
-    from rich.text import Text
-
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.plain_table import PlainTable
 
     plugins = registry()
     rows: dict[str, list[tuple[str, ...]]] = {}
@@ -99,12 +99,14 @@ def _tables(kind: str) -> Iterator[Table | str]:
         }.get(kind, "")
         yield f"No {kind} are installed{hint}"
     for owner, listed in sorted(rows.items()):
-        table = plain_table(*columns, title=f"{kind} of {owner}" if owner else kind)
-        table.columns[0].style = "cyan"
-        for column in table.columns[:-1]:
-            column.no_wrap = True
+        name, *others, last = columns
+        table = PlainTable(title=f"{kind} of {owner}" if owner else kind)
+        table.add_column(name, style="cyan")
+        for column in others:
+            table.add_column(column)
+        table.add_column(last, prose=True)
         for row in listed:
-            table.add_row(*map(Text, row))
+            table.add_row(*row)
         yield table
 
 
@@ -154,17 +156,17 @@ def show(what: tuple[str, ...], schema: bool, template: bool) -> None:
 
 def show_game(name: str) -> None:
     """What a game is, who plays in it, and how many instances there are."""
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.instance import SPLITS
     from playpen.instance_sets import ready_instances
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.console import open_console
+    from playpen.terminal.plain_table import PlainTable
 
     game = get_game(name)
     plugins = registry()
     spec = plugins.find("game", plugins.games, name)
-    console = Console()
+    console = open_console()
     console.print(Text.assemble((name, "bold"), f": {spec.summary}"))
     low, high = game.score_range
     console.print(
@@ -173,9 +175,11 @@ def show_game(name: str) -> None:
         highlight=False,
         style="dim",
     )
-    roles = plain_table("role", "what it does")
+    roles = PlainTable()
+    roles.add_column("role", style="cyan")
+    roles.add_column("what it does", prose=True)
     for role in game.roles:
-        roles.add_row(Text(role.name, style="cyan"), Text(role.summary))
+        roles.add_row(role.name, role.summary)
     console.print(roles)
     console.print()
     counts: dict[str, dict[str, int]] = {level: {} for level in game.levels()}
@@ -187,9 +191,12 @@ def show_game(name: str) -> None:
     except NotImplementedError as error:
         console.print(Text(str(error), style="yellow"))
         return
-    levels = plain_table("level", *(f"{split} instances" for split in SPLITS))
+    levels = PlainTable()
+    levels.add_column("level", style="cyan")
+    for split in SPLITS:
+        levels.add_column(f"{split} instances")
     for level, row in counts.items():
-        levels.add_row(Text(level, style="cyan"), *(str(row.get(s, "on demand")) for s in SPLITS))
+        levels.add_row(level, *(str(row.get(s, "on demand")) for s in SPLITS))
     console.print(levels)
     console.print(
         f"\nPlay one level with: playpen play {name} --level NAME -p SPEC",
@@ -200,15 +207,14 @@ def show_game(name: str) -> None:
 
 def show_trainer(name: str) -> None:
     """The options of all tables of a trainer's configuration."""
-    from rich.console import Console
-
+    from playpen.terminal.console import open_console
     from playpen.training.config import documented_tables
 
     plugins = registry()
     spec = plugins.find("trainer", plugins.trainers, name)
     trainer = load(spec.path, what=f"the trainer {name!r}")
     _show_options(name, spec.summary, documented_tables(trainer.Options, trainer.tables))
-    console = Console()
+    console = open_console()
     console.print("\nOther rewards: playpen list rewards", style="dim", highlight=False)
     console.print(
         f"All of this as a file to fill in: playpen show trainer {name} --template",
@@ -225,10 +231,10 @@ def print_configuration(name: str, schema: bool) -> None:
     spec = plugins.find("trainer", plugins.trainers, name)
     trainer = load(spec.path, what=f"the trainer {name!r}")
     if schema:
-        click.echo(json.dumps(config.schema(trainer.Options), indent=2))
+        echo(json.dumps(config.schema(trainer.Options), indent=2))
     else:
         tables = config.documented_tables(trainer.Options, trainer.tables)
-        click.echo(config.template(name, tables), nl=False)
+        echo_document(config.template(name, tables).encode())
 
 
 def show_player(name: str) -> None:
@@ -260,18 +266,18 @@ def show_reward(name: str) -> None:
 
 def show_recipe(name: str) -> None:
     """The configuration file that a recipe names."""
-    click.echo(read_recipe(name), nl=False)
+    echo_document(read_recipe(name).encode())
 
 
 def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Struct]]) -> None:
     """A list of options for each table; the columns of all lists are equally wide."""
-    from rich.console import Console
     from rich.text import Text
 
     from playpen.option_docs import options_of, plain, summary_of
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.console import open_console
+    from playpen.terminal.plain_table import PlainTable
 
-    console = Console()
+    console = open_console()
     console.print(Text.assemble((name, "bold"), f"  {summary}"))
     by_table = {table: options_of(kind) for table, kind in tables.items()}
     everything = [option for options in by_table.values() for option in options]
@@ -284,14 +290,15 @@ def _show_options(name: str, summary: str, tables: Mapping[str, type[msgspec.Str
         if not options:
             console.print("It has no options.")
             continue
-        listed = plain_table("option", "default", "what it does")
-        listed.show_header = not table  # among several lists it would only repeat itself
-        for column, width in zip(listed.columns, widths, strict=False):
-            column.min_width = width
+        # Among several lists the header would only repeat itself.
+        listed = PlainTable(show_header=not table)
+        listed.add_column("option", style="cyan", least=widths[0])
+        listed.add_column("default", least=widths[1])
+        listed.add_column("what it does", prose=True)
         for option in options:
             listed.add_row(
-                Text(option.name, style="cyan"),
-                Text(option.default),
+                option.name,
+                option.default,
                 Text.assemble(plain(option.meaning).rstrip("."), (f" ({option.type})", "dim")),
             )
         console.print(listed)
@@ -313,4 +320,4 @@ def completion(shell: str) -> None:
     kind = get_completion_class(shell)
     if kind is None:
         raise PluginError(f"no completion for {shell}")
-    click.echo(kind(program, {}, "playpen", "_PLAYPEN_COMPLETE").source())
+    echo(kind(program, {}, "playpen", "_PLAYPEN_COMPLETE").source())

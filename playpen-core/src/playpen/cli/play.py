@@ -15,6 +15,7 @@ import click
 from click.core import ParameterSource
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 from playpen.cli.names import PlayerAssignment, complete_games
 from playpen.cli.playing import (
     budget,
@@ -209,7 +210,7 @@ def _repair(run: Run) -> None:
     if faults:
         quarantine(run, faults)
     for line, reason in faults:
-        click.echo(escape(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
+        echo(escape(f"Moved to episodes.damaged: line {line}: {reason}", one_line=True))
 
 
 def _selected(selection: Path, chosen: dict[str, list[Instance]]) -> dict[str, list[Instance]]:
@@ -234,9 +235,8 @@ def _play_on(
 
     Exit code 3 if episodes failed, or if the token budget kept some from being played.
     """
-    from rich.console import Console
-
     from playpen.cli.runs import show_scores
+    from playpen.terminal.console import open_console
 
     name = shlex.quote(str(run.path))
     counts = play_with_bar(
@@ -249,16 +249,16 @@ def _play_on(
         once_more=once_more,
     )
     if not (counts.finished or counts.failed or counts.exhausted):
-        click.echo("Nothing was left to play.")
-    show_scores(run, Console())
-    click.echo(f"Recorded in {run.path}")
-    click.echo(f"Read an episode with: playpen transcript {name} 1")
+        echo("Nothing was left to play.")
+    show_scores(run, open_console())
+    echo(f"Recorded in {run.path}")
+    echo(f"Read an episode with: playpen transcript {name} 1")
     if counts.failed or counts.given_up:
         tell_failures(run)
     if counts.given_up:
         tell_given_up(run, counts)
     if counts.failed:
-        click.echo(
+        echo(
             f"{counts.failed} episodes failed.  Try them again with: playpen resume {name}",
             err=True,
         )
@@ -273,11 +273,9 @@ def _tell_exhausted(run: str, counts: PlayCounts, max_tokens: int | None) -> Non
     from playpen.runner import uncounted
 
     if counts.uncounted:
-        click.echo(
-            f"{uncounted(counts)}  Continue without a budget: playpen resume {run}", err=True
-        )
+        echo(f"{uncounted(counts)}  Continue without a budget: playpen resume {run}", err=True)
     elif max_tokens is not None:
-        click.echo(
+        echo(
             f"Stopped by the budget: {counts.tokens} of {max_tokens} tokens are used.  Continue "
             f"with: playpen resume {run} --max-tokens-total {counts.tokens + max_tokens}",
             err=True,

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo
 from playpen.cli.names import complete_executors
 from playpen.plugins import get_game
 
@@ -86,9 +87,8 @@ def play_with_bar(
     Raises:
         SystemExit: it was interrupted; `again` has told how to go on.
     """
-    from rich.console import Console
-
     from playpen.runner import play_run
+    from playpen.terminal.console import open_console
     from playpen.terminal.tables import PlayProgress
 
     def leave() -> None:
@@ -100,7 +100,7 @@ def play_with_bar(
     cast.loop.leave = leave
     # A bar that is drawn again and again would wipe out what a person types.
     try:
-        with PlayProgress(Console(stderr=True), shown=not cast.serial) as progress:
+        with PlayProgress(open_console(stderr=True), shown=not cast.serial) as progress:
             return play_run(
                 run,
                 cast,
@@ -112,7 +112,7 @@ def play_with_bar(
                 once_more=once_more,
             )
     except KeyboardInterrupt:
-        click.echo(f"Interrupted.  {again}", err=True)
+        echo(f"Interrupted.  {again}", err=True)
         raise SystemExit(ExitCode.INTERRUPTED) from None
 
 
@@ -129,13 +129,13 @@ def tell_failures(run: Run) -> None:
         names = list(dict.fromkeys(attempts))
         others = f" and {len(names) - 1} more" if len(names) > 1 else ""
         line = f"Failed: {message} (episode {names[-1]}{others})"
-        click.echo(escape(line, one_line=True), err=True)
+        echo(escape(line, one_line=True), err=True)
 
 
 def tell_given_up(run: Run, counts: PlayCounts) -> None:
     """Say how many episodes are not tried any more, and how they are all the same."""
     name = shlex.quote(str(run.path))
-    click.echo(
+    echo(
         f"{counts.given_up} episodes failed too often and were given up.  Once the cause is gone: "
         f"playpen resume {name} --once-more",
         err=True,
@@ -171,6 +171,6 @@ def play_evaluation_run(
     if max_tokens is None:
         return None
     if counts.exhausted and counts.uncounted:
-        click.echo(f"{uncounted(counts)}  The same command without one goes on", err=True)
+        echo(f"{uncounted(counts)}  The same command without one goes on", err=True)
         raise SystemExit(ExitCode.IN_PART)
     return 0 if counts.exhausted else max(max_tokens - counts.tokens, 1)

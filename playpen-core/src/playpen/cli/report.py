@@ -9,6 +9,7 @@ import click
 
 from playpen.cli.exit_codes import ExitCode
 from playpen.cli.extras import needs_report
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.output import write_output
 from playpen.errors import PlaypenError
 
@@ -50,16 +51,16 @@ def report(runs: tuple[Path, ...], output: Path | None, kind: str, seed: int) ->
         raise PlaypenError(sources.problems[0].message)
     content = _content(kind, sources, summary)
     if output is None:
-        click.echo(content.decode(), nl=False)
+        echo_document(content)
     else:
         write_output(output, content)
-        click.echo(f"{output}: {len(content) / 1e6:.1f} MB", err=True)
+        echo(f"{output}: {len(content) / 1e6:.1f} MB", err=True)
         if kind == "html" and len(content) > _LARGE:
-            click.echo("The page is large; `playpen view` shows runs of any size.", err=True)
+            echo("The page is large; `playpen view` shows runs of any size.", err=True)
     for note in (note for recorded in sources.runs for note in recorded.versions):
-        click.echo(escape(f"Note: {note}", one_line=True), err=True)
+        echo(escape(f"Note: {note}", one_line=True), err=True)
     for problem in sources.problems:
-        click.echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
+        echo(escape(f"Not read: {problem.message}", one_line=True), err=True)
     if sources.problems:
         raise SystemExit(ExitCode.IN_PART)
 
@@ -111,12 +112,12 @@ def view(folder: Path, port: int, host: str) -> None:
             f"cannot listen at {host}, port {port}: {error.strerror or error}; "
             "choose another with --port or --host"
         ) from None
-    click.echo(f"The runs below {folder} are at {viewer.address} (Ctrl-C ends it)")
+    echo(f"The runs below {folder} are at {viewer.address} (Ctrl-C ends it)")
     if not viewer.private:
-        click.echo("Everybody who reaches this address can read them.", err=True)
+        echo("Everybody who reaches this address can read them.", err=True)
     try:
         viewer.serve_forever()
     except KeyboardInterrupt:
-        click.echo()
+        echo()
     finally:
         viewer.server_close()

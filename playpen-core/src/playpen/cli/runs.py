@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from playpen.cli.exit_codes import ExitCode
+from playpen.cli.messages import echo, echo_document
 from playpen.cli.output import write_output
 from playpen.cli.versions import tell_versions
 from playpen.plugins import PluginError, get_game
@@ -43,12 +44,12 @@ def replay(path: Path, out: Path | None) -> None:
         differing += bool(divergences)
         lines.append(msgspec.json.encode(record) + b"\n")
         for divergence in divergences:
-            click.echo(escape(f"{name}: {divergence}", one_line=True))
+            echo(escape(f"{name}: {divergence}", one_line=True))
     if not episodes:
         raise click.UsageError(f"{path} has no episodes to replay")
     if out:
         write_output(out, b"".join(lines))
-    click.echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
+    echo(f"{episodes} episodes replayed, {episodes - differing} agree, {differing} differ")
     if differing:
         raise SystemExit(ExitCode.FOUND_PROBLEMS)
 
@@ -88,17 +89,18 @@ def score(run: str, as_json: bool) -> None:
     them.  A line says what the averages are over: published instances, or others.
     """
     import msgspec
-    from rich.console import Console
 
     from playpen.store import Run
+    from playpen.terminal.console import open_console
 
     opened = Run.open(run)
     if as_json:
         scored = _scored(opened)
-        click.echo(msgspec.json.format(msgspec.json.encode(scored.document), indent=2).decode())
+        content = msgspec.json.format(msgspec.json.encode(scored.document), indent=2)
+        echo_document(content + b"\n")
         missing = scored.missing
     else:
-        missing = show_scores(opened, Console())
+        missing = show_scores(opened, open_console())
     if missing:
         raise SystemExit(ExitCode.IN_PART)
 
@@ -116,13 +118,17 @@ def show_scores(run: Run, console: Console) -> int:
     score = scored.score
     console.print(score_table(score, scored.panels))
     for panel in scored.panels:
-        click.echo(escape(panel.basis, one_line=True))
+        echo(escape(panel.basis, one_line=True))
+    for game in score.games:
+        if game.role_scores:
+            means = ", ".join(f"{role} {mean:.2f}" for role, mean in game.role_scores.items())
+            echo(escape(f"Mean scores of the roles in {game.game}: {means}", one_line=True))
     for label, count in score.tokens.items():
-        click.echo(escape(f"Tokens of {label}: {count}", one_line=True))
+        echo(escape(f"Tokens of {label}: {count}", one_line=True))
     planned = sum(run.config.episodes.values())
     counted = sum(game.episodes + game.failed + game.unscored for game in score.games)
     if counted < planned:
-        click.echo(
+        echo(
             f"Not complete: {planned - counted} of {planned} episodes are not played yet.  "
             f"Continue with: playpen resume {shlex.quote(str(run.path))}",
             err=True,
@@ -170,7 +176,7 @@ def _scored(run: Run) -> _Scored:
     try:
         run.write_scores(document)
     except OSError as error:  # somebody else's run can still be looked at
-        click.echo(f"scores.json is not written: {run.path}: {error.strerror}", err=True)
+        echo(f"scores.json is not written: {run.path}: {error.strerror}", err=True)
     return _Scored(score, panels, document)
 
 
@@ -182,15 +188,12 @@ def transcript(run: str, episode: str | None) -> None:
 
     EPISODE is the number or the name that the list shows.
     """
-    from rich.console import Console
-    from rich.text import Text
-
-    from playpen.escape import escape
     from playpen.store import Run, RunError
-    from playpen.terminal.tables import plain_table
+    from playpen.terminal.console import open_console
+    from playpen.terminal.plain_table import PlainTable
     from playpen.terminal.transcript import outcome_text, transcript
 
-    console = Console()
+    console = open_console()
     recorded = enumerate(Run.open(run).episodes(failed=True), 1)
     if episode is not None:
         for number, entry in recorded:
@@ -198,7 +201,8 @@ def transcript(run: str, episode: str | None) -> None:
                 console.print(transcript(entry))
                 return
         raise RunError(f"{run} has no episode {episode!r}; `playpen transcript {run}` lists them")
-    table = plain_table("number", "episode", "outcome")
+    table = PlainTable("number", "episode")
+    table.add_column("outcome", prose=True)
     for number, entry in recorded:
-        table.add_row(str(number), Text(escape(entry.name, one_line=True)), outcome_text(entry))
+        table.add_row(str(number), entry.name, outcome_text(entry))
     console.print(table)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from playpen.cli.messages import echo
 from playpen.cli.names import ConfigFile, complete_trainers
 
 if TYPE_CHECKING:
@@ -36,35 +37,36 @@ def train(
         from playpen.training.plan import plan_training
 
         show_plan(plan_training(trainer, read_config(config, overrides), output))
-        click.echo("The configuration is fine.")
+        echo("The configuration is fine.")
     elif output is None:
         raise click.UsageError("Missing option '-o' / '--output'.")
     else:
         checkpoint = run_trainer(trainer, read_config(config, overrides), output)
         if leads():
-            click.echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
+            echo(f"The checkpoint is a player: playpen play GAME -p hf:{checkpoint}")
 
 
 def show_plan(plan: Plan) -> None:
     """Who takes part, and the instances of every level."""
-    from rich.console import Console
-    from rich.text import Text
+    from playpen.terminal.console import open_console
+    from playpen.terminal.plain_table import PlainTable
+    from playpen.terminal.tables import MISSING
 
-    from playpen.terminal.tables import MISSING, plain_table
-
-    console = Console()
-    parts = plain_table("part", "what it is")
+    console = open_console()
+    parts = PlainTable()
+    parts.add_column("part", style="cyan")
+    parts.add_column("what it is", prose=True)
     for name, what in plan.parts.items():
-        parts.add_row(Text(name, style="cyan"), Text(what))
+        parts.add_row(name, what)
     console.print(parts)
     console.print()
     if plan.levels:
-        levels = plain_table("game")
-        levels.add_column("level", overflow="fold")
-        for column in ("train on", "evaluate on"):
-            levels.add_column(column, justify="right", no_wrap=True)
+        levels = PlainTable()
+        levels.add_column("game", style="cyan")
+        levels.add_column("level")
+        levels.add_numbers("train on", "evaluate on")
         for row in plan.levels:
             numbers = (str(n) if n else MISSING for n in (row.training, row.evaluation))
-            levels.add_row(Text(row.game, style="cyan"), Text(row.level), *numbers)
+            levels.add_row(row.game, row.level, *numbers)
         console.print(levels)
         console.print()

@@ -5,17 +5,16 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import TYPE_CHECKING
 
-import click
-
 if TYPE_CHECKING:
     from playpen.store import Run
 
 
 def tell_versions(runs: Iterable[Run]) -> None:
     """A line on standard error for each difference of rules or of a pack's version."""
+    from playpen.cli.messages import echo
     from playpen.escape import escape
     from playpen.recorded_versions import version_notes
 
     for run in runs:
         for note in version_notes(run):
-            click.echo(escape(f"Note: {note}", one_line=True), err=True)
+            echo(escape(f"Note: {note}", one_line=True), err=True)

@@ -37,8 +37,10 @@ class HumanPlayer(Player):
         cancel = signal.signal(signal.SIGINT, signal.default_int_handler)
         try:
             # Text, not markup: what a model says must not be read as formatting.
-            message = Panel(Text(escape(conversation.last)), title=Text(title), title_align="left")
-            self._console.print(message)
+            heading = Text(escape(title, one_line=True))
+            self._console.print(
+                Panel(Text(escape(conversation.last)), title=heading, title_align="left")
+            )
             self._console.print("Your reply (an empty line ends it):", style="dim", highlight=False)
             return Reply(_typed())
         except KeyboardInterrupt:

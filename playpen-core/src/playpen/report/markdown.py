@@ -85,6 +85,12 @@ def _games(runs: Sequence[RunSummary]) -> Iterator[str]:
             for game in run.games
         ),
     )
+    for run in runs:
+        for game in run.games:
+            if game.role_scores:
+                means = ", ".join(f"{role} {mean:.2f}" for role, mean in game.role_scores.items())
+                line = f"Mean scores of the roles in {game.game}, {run.name}: {means}"
+                yield f"\n{escaped(line)}."
 
 
 def _reasons(runs: Sequence[RunSummary]) -> Iterator[str]:

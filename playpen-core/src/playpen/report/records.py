@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Any
 
 import msgspec
 
 from playpen.episode import Drawn, Episode, Said
-from playpen.moves import Abort, Ask, Draw, Exchange, Lose, Note, Reward, Round, Tell, Violated
+from playpen.moves import (
+    Abort,
+    Ask,
+    Draw,
+    Exchange,
+    Lose,
+    Note,
+    Reward,
+    Round,
+    Tell,
+    Violated,
+    own_scores,
+)
 
 LONGEST = 1000
 """Characters of a message in the list; the transcript has it whole."""
@@ -111,7 +122,6 @@ def _ending(episode: Episode) -> tuple[str, str, str, str]:
 
 def transcript_of(episode: Episode) -> Transcript:
     """The episode as it is shown."""
-    scores: Any = getattr(episode.outcome, "role_scores", None)
     return Transcript(
         name=episode.name,
         players=episode.players,
@@ -120,7 +130,7 @@ def transcript_of(episode: Episode) -> Transcript:
         split=episode.split,
         attempts=episode.attempts,
         seconds=episode.seconds,
-        role_scores=scores or {},
+        role_scores=own_scores(episode.outcome),
         lines=list(_lines(episode)),
     )
 

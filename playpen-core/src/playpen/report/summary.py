@@ -73,6 +73,8 @@ class GameSummary(msgspec.Struct, frozen=True):
     lose: int
     aborted: int
     unscored: int
+    role_scores: dict[str, float] = {}
+    """Mean of each role's own score, where outcomes state one."""
 
 
 class RunSummary(msgspec.Struct, frozen=True):
@@ -244,7 +246,14 @@ def _game(
     alone = {name: results[name]} if name in results else {}
     scores = _headline((score.played, score.quality, score.clemscore), alone, ranges)
     return GameSummary(
-        name, coverage, scores, score.success, score.lose, score.aborted, score.unscored
+        name,
+        coverage,
+        scores,
+        score.success,
+        score.lose,
+        score.aborted,
+        score.unscored,
+        score.role_scores,
     )
 
 

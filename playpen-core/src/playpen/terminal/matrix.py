@@ -6,11 +6,11 @@ import string
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from rich.table import Table
 from rich.text import Text
 
 from playpen.crossplay import Cell, Seats
-from playpen.terminal.tables import MISSING, plain_table
+from playpen.terminal.plain_table import PlainTable
+from playpen.terminal.tables import MISSING
 
 _ACROSS = 3
 _INTERVALS = 3
@@ -27,18 +27,16 @@ def letter(number: int) -> str:
     return name
 
 
-def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) -> Table:
+def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) -> PlainTable:
     """A row for each player in the first role, a column for each one in the second.
 
     With another number of roles there is a row for each seating.  Where there are so many columns
     that intervals have no room, there are none: the file has them.
     """
     if len(roles) == 2:
-        table = plain_table(title=title)
-        table.add_column(f"{roles[0]} \\ {roles[1]}", no_wrap=True)
+        table = PlainTable(f"{roles[0]} \\ {roles[1]}", title=title)
         columns = sorted({second for _, second in cells})
-        for second in columns:
-            table.add_column(letter(second), justify="right", no_wrap=True)
+        table.add_numbers(*map(letter, columns))
         narrow = len(columns) > _INTERVALS
         for first in sorted({first for first, _ in cells}):
             table.add_row(
@@ -46,8 +44,8 @@ def matrix_table(title: str, roles: Sequence[str], cells: Mapping[Seats, Cell]) 
                 *(_shown(cells[first, second], narrow=narrow) for second in columns),
             )
         return table
-    table = plain_table(*roles, title=title)
-    table.add_column("score", justify="right", no_wrap=True)
+    table = PlainTable(*roles, title=title)
+    table.add_numbers("score")
     for seats, cell in cells.items():
         table.add_row(*map(letter, seats), _shown(cell))
     return table

@@ -5,13 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from rich.console import Group, RenderableType
-from rich.table import Table
 from rich.text import Text
 
 from playpen.escape import escape
 from playpen.evaluation import Evaluation
 from playpen.statistics import Interval
-from playpen.terminal.tables import MISSING, number, plain_table
+from playpen.terminal.plain_table import PlainTable
+from playpen.terminal.tables import MISSING, number
 
 LEGEND = (
     "score: % played times quality, as clembench computes it; unbiased: the mean main score, where "
@@ -29,11 +29,9 @@ def evaluation_tables(evaluation: Evaluation) -> RenderableType:
     return Group(*parts)
 
 
-def _panels(evaluation: Evaluation) -> Table:
-    table = plain_table()
-    table.add_column("games", overflow="fold", min_width=8)
-    for column in ("score", "unbiased", "% played", "quality"):
-        table.add_column(column, justify="right", no_wrap=True)
+def _panels(evaluation: Evaluation) -> PlainTable:
+    table = PlainTable("games")
+    table.add_numbers("score", "unbiased", "% played", "quality")
     for panel in evaluation.panels.values():
         name = Text(f"{panel.name} ({len(panel.games)})")
         if not panel.coverage.complete:
@@ -52,14 +50,12 @@ def _panels(evaluation: Evaluation) -> Table:
     return table
 
 
-def _games(evaluation: Evaluation) -> Table:
+def _games(evaluation: Evaluation) -> PlainTable:
     repeats = max((max(game.pass_at, default=1) for game in evaluation.games.values()), default=1)
-    table = plain_table()
-    table.add_column("game", overflow="fold", min_width=8)
-    for column in ("n", "% played", "quality", "score", "unbiased"):
-        table.add_column(column, justify="right", no_wrap=True)
+    table = PlainTable("game")
+    table.add_numbers("n", "% played", "quality", "score", "unbiased")
     if repeats > 1:
-        table.add_column(f"pass@{repeats}", justify="right", no_wrap=True)
+        table.add_numbers(f"pass@{repeats}")
     for title, game in evaluation.games.items():
         name = Text(title)
         if not game.coverage.complete:
@@ -83,7 +79,8 @@ def _notes(evaluation: Evaluation) -> Iterator[RenderableType]:
         yield Text(escape(str(exposure), one_line=True), style="bold red")
     for title, game in evaluation.games.items():
         if not game.coverage.complete:
-            yield Text(f"{_INCOMPLETE} {title}: {game.coverage.in_words()}", style="yellow")
+            line = f"{_INCOMPLETE} {title}: {game.coverage.in_words()}"
+            yield Text(escape(line, one_line=True), style="yellow")
 
 
 def _with_interval(estimate: Interval) -> Text:

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
+from functools import partial
 from types import TracebackType
 
-from rich import box
 from rich.console import Console
+from rich.measure import Measurement
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -18,50 +19,36 @@ from rich.progress import (
     TextColumn,
     TimeRemainingColumn,
 )
-from rich.table import Table
+from rich.progress_bar import ProgressBar
+from rich.table import Column, Table
 from rich.text import Text
 
 from playpen.episode import Episode
 from playpen.panels import PanelScore
 from playpen.scoring import RunScore
+from playpen.terminal.plain_table import PlainTable
 
 MISSING = "-"
 
 
-def plain_table(*columns: str, title: str | None = None) -> Table:
-    """A table without vertical lines, narrow enough for a terminal of 80 columns."""
-    return Table(
-        *columns,
-        title=title,
-        title_justify="left",
-        title_style="bold",
-        box=box.SIMPLE_HEAD,
-        padding=(0, 1, 0, 0),
-        pad_edge=False,
-        show_edge=False,
-    )
-
-
-def score_table(score: RunScore, panels: Sequence[PanelScore]) -> Table:
+def score_table(score: RunScore, panels: Sequence[PanelScore]) -> PlainTable:
     """Per game and over games: % played, quality, their product, and the counts behind them.
 
     Args:
         score: of the games.
         panels: the averages.
     """
-    table = plain_table()
-    # Where it gets narrow a name may be folded, but no number may be cut.
-    table.add_column("game", overflow="fold", min_width=8)
-    for column in ("episodes", "% played", "quality", "score"):
-        table.add_column(column, justify="right", no_wrap=True)
-    for column, style in (("win", "green"), ("lose", "red"), ("abort", "yellow")):
-        table.add_column(column, justify="right", no_wrap=True, style=style)
+    table = PlainTable("game")
+    table.add_numbers("episodes", "% played", "quality", "score")
+    table.add_numbers("win", style="green")
+    table.add_numbers("lose", style="red")
+    table.add_numbers("abort", style="yellow")
     failed = sum(game.failed for game in score.games)
     if failed:  # room for the longest name of a game otherwise
-        table.add_column("fail", justify="right", no_wrap=True, style="bold red")
+        table.add_numbers("fail", style="bold red")
     for game in score.games:
         table.add_row(
-            Text(game.game),
+            game.game,
             str(game.episodes),
             f"{game.played:.2f}" if game.episodes else MISSING,
             number(game.quality),
@@ -97,7 +84,7 @@ class _Rate(ProgressColumn):
     """Episodes per second since this process began to play, written ``12.3/s``."""
 
     def __init__(self, started: float) -> None:
-        super().__init__()
+        super().__init__(table_column=Column(no_wrap=True))
         self._started = started
 
     def render(self, task: Task) -> Text:
@@ -105,23 +92,61 @@ class _Rate(ProgressColumn):
         return Text(f"{task.completed / elapsed:.1f}/s")
 
 
+class _WholeColumns(Progress):
+    """A progress line that leaves out whole columns where all of them have no room."""
+
+    def __init__(self, *columns: ProgressColumn, console: Console, disable: bool) -> None:
+        self._terminal = console  # what follows draws the line already
+        super().__init__(*columns, console=console, refresh_per_second=5, disable=disable)
+
+    def make_tasks_table(self, tasks: Iterable[Task]) -> Table:
+        """The line; the bar is left out first, and the count of episodes last."""
+        tasks = list(tasks)
+        every = self.columns
+        kept = list(every)
+        for column in sorted(every, key=_dispensable):
+            if max(map(partial(self._needed, kept), tasks), default=0) <= self._terminal.width:
+                break
+            kept.remove(column)
+        self.columns = tuple(kept)
+        try:
+            return super().make_tasks_table(tasks)
+        finally:
+            self.columns = every
+
+    def _needed(self, columns: Sequence[str | ProgressColumn], task: Task) -> int:
+        """The width of the line, with the shortest bar."""
+        shown = [column(task) for column in columns if isinstance(column, ProgressColumn)]
+        measured = [Measurement.get(self._terminal, self._terminal.options, one) for one in shown]
+        widths = [
+            size.minimum if isinstance(one, ProgressBar) else size.maximum
+            for one, size in zip(shown, measured, strict=True)
+        ]
+        return sum(widths) + len(widths) - 1
+
+
+def _dispensable(column: str | ProgressColumn) -> int:
+    """A small number for what is left out first; counts stay longest."""
+    order = (BarColumn, TimeRemainingColumn, _Rate, SpinnerColumn, TextColumn, MofNCompleteColumn)
+    return next((n for n, kind in enumerate(order) if isinstance(column, kind)), len(order))
+
+
 class PlayProgress:
     """The live bar of a run: episodes, episodes per second, % played, success."""
 
     def __init__(self, console: Console, *, shown: bool = True) -> None:
         """Prepare the bar; if not `shown`, there is none."""
-        self._progress = Progress(
+        self._progress = _WholeColumns(
             SpinnerColumn(),
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
-            MofNCompleteColumn(),
+            MofNCompleteColumn(table_column=Column(no_wrap=True)),
             _Rate(time.monotonic()),
             TextColumn("played {task.fields[played]}"),
             TextColumn("success {task.fields[success]}"),
             TextColumn("{task.fields[failed]}"),
-            TimeRemainingColumn(),
+            TimeRemainingColumn(table_column=Column(no_wrap=True)),
             console=console,
-            refresh_per_second=5,
             disable=not shown,
         )
         self._task = self._progress.add_task(

@@ -12,7 +12,18 @@ from rich.text import Text
 
 from playpen.episode import Drawn, Episode, Said
 from playpen.escape import escape
-from playpen.moves import Abort, Ask, Draw, Exchange, Note, Reward, Round, Tell, Violated
+from playpen.moves import (
+    Abort,
+    Ask,
+    Draw,
+    Exchange,
+    Note,
+    Reward,
+    Round,
+    Tell,
+    Violated,
+    own_scores,
+)
 
 _COLOURS = ("cyan", "magenta", "yellow", "blue", "green")
 
@@ -39,14 +50,17 @@ def outcome_text(episode: Episode) -> Text:
         return Text(escape(line, one_line=True), style="yellow")
     kind, style = ("success", "green") if episode.success else ("lose", "red")
     score = "" if outcome is None or outcome.score is None else f", score {outcome.score:g}"
-    return Text(kind + score, style=style)
+    own = ", ".join(f"{role} {value:g}" for role, value in own_scores(outcome).items())
+    line = kind + score + (f" ({own})" if own else "")
+    return Text(escape(line, one_line=True), style=style)
 
 
 def _headline(episode: Episode) -> Text:
     players = ", ".join(f"{role} = {name}" for role, name in episode.players.items())
     return Text.assemble(
         (escape(episode.name, one_line=True), "bold"),
-        f"  rules {episode.rules}\n{escape(players, one_line=True)}\n",
+        escape(f"  rules {episode.rules}", one_line=True),
+        f"\n{escape(players, one_line=True)}\n",
     )
 
 
@@ -66,7 +80,8 @@ def _events(episode: Episode, colours: dict[str, str]) -> Iterator[RenderableTyp
             case Said(role, reply):
                 if reply.reasoning:
                     yield _panel(reply.reasoning, f"{role} thinks", "dim italic", 4)
-                stop = f" (stopped: {reply.stop_reason})" if reply.stop_reason == "length" else ""
+                told = reply.stop_reason not in (None, "stop")
+                stop = f" (stopped: {reply.stop_reason})" if told else ""
                 yield _panel(reply.text, f"{role}{stop}", colours.get(role, ""), 4)
             case Exchange(role, text, answer):
                 yield _panel(text, f"game master → {role} (fixed)", "dim", 0)
@@ -89,7 +104,9 @@ def _events(episode: Episode, colours: dict[str, str]) -> Iterator[RenderableTyp
 
 def _panel(text: str, title: str, style: str, indent: int) -> Padding:
     body = Text(escape(text)) if text else Text("(empty)", style="dim")
-    panel = Panel(body, title=Text(title), title_align="left", border_style=style)
+    panel = Panel(
+        body, title=Text(escape(title, one_line=True)), title_align="left", border_style=style
+    )
     return Padding(panel, (0, 0, 0, indent))
 
 

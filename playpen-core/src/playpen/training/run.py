@@ -6,8 +6,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from rich.console import Console
-
 from playpen.cast import Cast, make_cast
 from playpen.episode import Episode
 from playpen.fingerprints import TRAINED_ON
@@ -17,6 +15,7 @@ from playpen.plugins import PluginError, load, registry
 from playpen.rewards import RewardFunction, Rewards
 from playpen.runner import create_run, play_run
 from playpen.store import Run
+from playpen.terminal.console import open_console
 from playpen.terminal.tables import PlayProgress
 from playpen.training.config import ConfigError, TrainConfig, convert
 from playpen.training.instances import TrainingInstances
@@ -124,7 +123,7 @@ class TrainingRun:
                 concurrency=rollout.concurrency,
                 split=self.config.games.split,
             )
-        with PlayProgress(Console(stderr=True)) as progress:
+        with PlayProgress(open_console(stderr=True)) as progress:
             play_run(run, cast, planned=progress.planned, finished=progress.finished)
         return run
 

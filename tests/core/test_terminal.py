@@ -1,0 +1,1 @@
+"""Point 6: narrow terminals never cut a number or break a name."""
