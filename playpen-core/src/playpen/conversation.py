@@ -12,8 +12,8 @@ Content: TypeAlias = str
 """Content of a message.  Text today; image parts may join it."""
 
 StopReason: TypeAlias = Literal["stop", "length", "context", "budget", "filter"]
-"""Why a reply ended: end of turn, token limit, no room left in the model's context, nobody was asked
-because the episode's budget was used up, or the server's content filter."""
+"""Why a reply ended: end of turn, token limit, no room left in the model's context, the server's
+content filter, or nobody was asked because the episode's budget was used up."""
 
 
 class TokenTrace(msgspec.Struct, frozen=True, omit_defaults=True):
