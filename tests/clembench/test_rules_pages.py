@@ -120,3 +120,12 @@ def test_pages_of_games_have_the_same_sections(page: str) -> None:
 def test_links_of_the_pages_lead_somewhere(page: str) -> None:
     links = re.findall(r"\]\(([^)#]+)\)", (PAGES / page).read_text(encoding="utf-8"))
     assert [link for link in links if not (PAGES / link).is_file()] == []
+
+
+def test_a_game_reads_like_its_rule_book() -> None:
+    """At most 150 lines; a game that needs more would be listed here, with the reason."""
+    source = ROOT / "playpen-games-clembench" / "src" / "playpen_clembench"
+    files = sorted(source.glob("*/game.py"))
+    assert len(files) == 10
+    lengths = {file.parent.name: len(file.read_text("utf-8").splitlines()) for file in files}
+    assert {name: length for name, length in lengths.items() if length > 150} == {}

@@ -86,25 +86,25 @@ def coverage_of(run: Run, progress: Progress | None = None) -> dict[str, Coverag
         RunError: the run is damaged, or a line of it cannot be counted.
     """
     progress = progress or counted_progress(run)
-    found = {name: Coverage(planned=planned) for name, planned in run.config.episodes.items()}
+    coverages = {name: Coverage(planned=planned) for name, planned in run.config.episodes.items()}
     finished: dict[str, int] = {}
     for key in progress.done:
         finished[key[0]] = finished.get(key[0], 0) + 1
-    for name, coverage in found.items():
+    for name, coverage in coverages.items():
         coverage.played = finished.get(name, 0)
-    if all(coverage.complete for coverage in found.values()):
-        return found
+    if all(coverage.complete for coverage in coverages.values()):
+        return coverages
     for _, _, episode in planned_episodes(run.config, run.instances(), run.config.rules):
         key = episode.key
-        coverage = found[episode.game]
+        coverage = coverages[episode.game]
         # Imported runs may have episodes of other players than those that stand for the game.
         if key in progress.done or coverage.played + len(coverage.absent) >= coverage.planned:
             continue
         coverage.absent.append(episode.name)
         coverage.errored += key in progress.failed
-    for coverage in found.values():
+    for coverage in coverages.values():
         coverage.missing = max(coverage.planned - coverage.played - coverage.errored, 0)
-    return found
+    return coverages
 
 
 class LineScan(NamedTuple):

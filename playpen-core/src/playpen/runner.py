@@ -83,8 +83,8 @@ def create_run(
         players=cast.specs,
         assignments=assignments,
         episodes={
-            name: repeats * len(found) if episodes is None else episodes
-            for name, found in instances.items()
+            name: repeats * len(chosen) if episodes is None else episodes
+            for name, chosen in instances.items()
         },
         split=split,
         source=source,
@@ -94,15 +94,15 @@ def create_run(
         versions=versions([game.name for game in games]),
         limits=limits,
     )
-    return Run.create(path, config, [i for found in instances.values() for i in found])
+    return Run.create(path, config, [i for chosen in instances.values() for i in chosen])
 
 
 def versions(games: Sequence[str] = ()) -> dict[str, str]:
     """Versions of Python, of Playpen and of the distributions that bring the games."""
     plugins = registry()
     wanted = {CORE, *(plugins.distribution_of(name) for name in games)}
-    found = {p.distribution: p.version for p in plugins.packs if p.distribution in wanted}
-    return {"python": platform.python_version(), **dict(sorted(found.items()))}
+    packs = {p.distribution: p.version for p in plugins.packs if p.distribution in wanted}
+    return {"python": platform.python_version(), **dict(sorted(packs.items()))}
 
 
 class PlayCounts(msgspec.Struct):

@@ -50,7 +50,7 @@ def exposures(runs: Iterable[Run]) -> list[Exposure]:
         InstanceError: a checkpoint's list is damaged.
         RunError: a run is damaged.
     """
-    found = []
+    told = []
     for run in runs:
         lists = {label: _trained_on(spec) for label, spec in run.config.players.items()}
         if all(known == frozenset() for known in lists.values()):
@@ -62,8 +62,8 @@ def exposures(runs: Iterable[Run]) -> list[Exposure]:
             for label in dict.fromkeys(names.values()):
                 exposure = _exposure(label, game, played.get(game, []), lists.get(label))
                 if exposure.trained_on != 0:
-                    found.append(exposure)
-    return found
+                    told.append(exposure)
+    return told
 
 
 def _exposure(

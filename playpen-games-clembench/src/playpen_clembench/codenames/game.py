@@ -62,8 +62,7 @@ class Codenames(Game):
         try:
             outcome = yield from self._rounds(instance, board, reader)
         except Violation as violation:
-            # Nobody is asked again, whatever this flag says (docs/rules/codenames.md,
-            # "Reproduced on purpose").
+            # Nobody is asked again, whatever the flag says (the page, "Reproduced on purpose").
             reader.tolerates(str(violation.role), REPROMPT)
             outcome = Abort(violation.code, violation.message, violation.role)
         yield Note("board end status", board.status())
