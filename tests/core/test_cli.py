@@ -279,7 +279,7 @@ def test_what_fails_again_and_again_is_given_up(installed: PackFolder) -> None:
 
 def test_a_run_that_is_complete_has_nothing_left(folder: Path) -> None:
     good("play", "taboo", *ORACLE, "-n", "2", "-o", "out")
-    out = good("resume", "out", "--concurrency", "3")
+    out = good("resume", "--trust", "out", "--concurrency", "3")
     assert "Nothing was left to play." in out
     assert "playing" not in out
     assert numbers(out)[0] == "2"
@@ -290,7 +290,7 @@ def test_resume_plays_exactly_what_is_missing() -> None:
     file = Path("out/episodes.jsonl")
     whole = file.read_text(encoding="utf-8").splitlines(keepends=True)
     file.write_text(whole[1] + whole[3] + whole[4][:50], encoding="utf-8")
-    good("resume", "out")
+    good("resume", "--trust", "out")
     instances = [e["instance"] for e in lines(file)]
     assert sorted(instances) == sorted(json.loads(line)["instance"] for line in whole)
     assert file.read_text(encoding="utf-8").startswith(whole[1] + whole[3])
@@ -358,7 +358,7 @@ def test_an_interrupted_run_says_how_to_go_on_and_goes_on(folder: Path) -> None:
     assert b"Traceback" not in err
     before = lines("out/episodes.jsonl")
     assert 2 <= len(before) < 40
-    good("resume", "out")
+    good("resume", "--trust", "out")
     after = lines("out/episodes.jsonl")
     assert after[: len(before)] == before
     assert len({e["instance"] for e in after}) == len(after) == 40
@@ -991,3 +991,41 @@ def test_train_refuses_a_broken_file(config: Path) -> None:
         "train", "stub", "-c", config, "-o", "out"
     )
     assert "'none.toml' does not exist" in refused("train", "stub", "-c", "none.toml", "-o", "out")
+
+
+# --- trust ---------------------------------------------------------------------------------------
+
+
+def test_point_22_code_that_a_run_names_is_not_run_unless_it_is_trusted() -> None:
+    """A run from somebody else, with a module in its folder that would write a file."""
+    good("play", "taboo", "-p", f"{HERE}:untagged", "-n", "2", "-o", "foreign")
+    Path("foreign/evil.py").write_text(
+        "from pathlib import Path\n"
+        "Path('owned').touch()\n"
+        "def play(conversation):\n    return 'x'\n",
+        encoding="utf-8",
+    )
+    config = read("foreign/run.json")
+    spec = "program:foreign.evil:play"
+    config["players"] = {f"{HERE}:untagged": spec}
+    Path("foreign/run.json").write_text(json.dumps(config), encoding="utf-8")
+    Path("foreign/episodes.jsonl").write_text("", encoding="utf-8")
+    for arguments in (["resume", "foreign"], ["resume", "foreign", "--repair"]):
+        message = refused(*arguments)
+        assert f"names code to run: {spec}" in message
+        assert "playpen resume foreign --trust" in message
+    for command in ("score", "transcript", "replay"):
+        playpen(command, "foreign")
+    playpen("eval", "foreign", "-o", "out")
+    playpen("report", "foreign", "-o", "page.html")
+    assert not Path("owned").exists()
+    good("resume", "foreign", "--trust")
+    assert Path("owned").exists()
+
+
+def test_a_packs_own_programs_need_no_trust_and_others_are_said_to_need_it() -> None:
+    good("play", "taboo", *ORACLE, "-n", "2", "-o", "out")
+    assert "Nothing was left" in good("resume", "out")
+    failing = playpen("play", "taboo", "-p", "program:tests.core.test_evaluation:dead", "-n", "1",
+                      "-o", "dead")  # fmt: skip
+    assert "playpen resume dead --trust" in failing.err

@@ -290,7 +290,7 @@ def test_every_bad_line_is_named_at_once_and_repaired(recorded: Run) -> None:
     assert "playpen resume run --repair" in message and not Path("out").exists()
     for command in (("score", "run"), ("compare", "run", "run")):
         assert "playpen resume run --repair" in refused(*command)
-    out = good("resume", "run", "--repair")
+    out = good("resume", "--trust", "run", "--repair")
     assert out.count("Moved to episodes.damaged") == 3
     assert len((recorded.path / "episodes.damaged").read_text().splitlines()) == 3
     after = list(recorded.episodes())
@@ -315,7 +315,7 @@ def test_damage_of_any_kind_is_named_and_repaired(recorded: Run) -> None:
         assert result.code == 2 and "--repair" in result.err
     message = playpen("eval", "run").err
     assert [f"line {number}: damaged" in message for number in (3, 5, 7)] == [True] * 3
-    out = good("resume", "run", "--repair")
+    out = good("resume", "--trust", "run", "--repair")
     assert out.count("Moved to episodes.damaged") == 3
     assert sum(1 for _ in recorded.episodes()) == 40
 
@@ -331,7 +331,7 @@ def test_why_episodes_failed_is_told_and_they_can_be_tried_once_more() -> None:
     assert sum(1 for _ in run.episodes(failed=True)) == attempts == 3 * 139
     assert "139 episodes failed too often" in result.err
     assert "playpen resume out/runs/games --once-more" in result.err
-    again = playpen("resume", "out/runs/games", "--once-more")
+    again = playpen("resume", "--trust", "out/runs/games", "--once-more")
     assert again.code == 3 and sum(1 for _ in run.episodes(failed=True)) == 4 * 139
 
 
@@ -344,7 +344,7 @@ def test_a_file_of_a_run_is_not_written_over(recorded: Run) -> None:
 
 def test_a_repair_of_a_good_run_changes_nothing(recorded: Run) -> None:
     before = (recorded.path / "episodes.jsonl").read_bytes()
-    good("resume", "run", "--repair")
+    good("resume", "--trust", "run", "--repair")
     assert (recorded.path / "episodes.jsonl").read_bytes() == before
     assert not (recorded.path / "episodes.damaged").exists()
 
@@ -476,14 +476,14 @@ def test_point_14_what_was_not_planned_is_never_counted(
             *(json.dumps({**json.loads(line), field: value}) + "\n" for line in lines[:5]),
         ],
     )
-    for command in (("score", "run"), ("compare", "run", "run"), ("resume", "run")):
+    for command in (("score", "run"), ("compare", "run", "run"), ("resume", "--trust", "run")):
         message = refused(*command)
         assert "line 41: " in message and told in message and "--repair" in message
     assert told in playpen("eval", "run").err
     assert told in playpen("report", "run", "-o", "page.html").err
     with pytest.raises(RunError, match=told):
         coverage_of(recorded)
-    assert good("resume", "run", "--repair").count("Moved to episodes.damaged") == 5
+    assert good("resume", "--trust", "run", "--repair").count("Moved to episodes.damaged") == 5
     assert list(recorded.episodes()) == before
     assert coverage_of(recorded)["taboo"].in_words() == "20 of 20 episodes are played"
 
@@ -504,7 +504,7 @@ def test_point_7_a_run_of_other_rules_is_not_played_on(recorded: Run) -> None:
     of_other_versions(recorded, rules={"taboo": "1.6"})
     change(recorded.path, lambda lines: lines[:-3])
     before = list(recorded.episodes())
-    message = refused("resume", "run")
+    message = refused("resume", "--trust", "run")
     assert "taboo was played by rules 1.6 and has rules 2.0 now" in message
     assert "-o" in message and "playpen-games-clembench" in message
     assert list(recorded.episodes()) == before
@@ -535,6 +535,6 @@ def test_point_7_other_rules_and_versions_are_told_wherever_a_score_is(recorded:
 def test_point_7_another_version_of_the_pack_alone_is_played_on(recorded: Run) -> None:
     of_other_versions(recorded, versions={"playpen-games-clembench": "0.0.1"})
     change(recorded.path, lambda lines: lines[:-3])
-    told = playpen("resume", "run")
+    told = playpen("resume", "--trust", "run")
     assert told.code == 0 and "recorded with playpen-games-clembench 0.0.1" in told.err
     assert sum(1 for _ in recorded.episodes()) == 40

@@ -131,7 +131,7 @@ def test_an_interrupted_run_is_resumed(work: Path):
     before = (work / "run" / "episodes.jsonl").read_bytes()
     assert b'"failure":{' in before and not before.endswith(b"\n")
 
-    good("resume", "run")
+    good("resume", "--trust", "run")
     assert_same(
         episodes(work / "run" / "episodes.jsonl"), episodes(AFTER / "run" / "episodes.jsonl")
     )
@@ -139,7 +139,7 @@ def test_an_interrupted_run_is_resumed(work: Path):
     assert (work / "run" / "episodes.jsonl").read_bytes().startswith(whole)
     torn = (work / "run" / "episodes.torn").read_bytes()
     assert torn == (AFTER / "run" / "episodes.torn").read_bytes()
-    assert "Nothing was left to play" in good("resume", "run")
+    assert "Nothing was left to play" in good("resume", "--trust", "run")
 
 
 def test_a_finished_run_is_scored_replayed_and_read(work: Path):

@@ -174,6 +174,7 @@ def _new_directory(games: tuple[str, ...]) -> Iterator[Path]:
 @executed
 @click.option("--repair", is_flag=True, help="First move damaged lines to episodes.damaged.")
 @click.option("--once-more", is_flag=True, help="Also try episodes that were given up.")
+@click.option("--trust", is_flag=True, help="Run the programs that the run names as players.")
 def resume(
     run: str,
     concurrency: int | None,
@@ -181,13 +182,23 @@ def resume(
     executor: str | None,
     repair: bool,
     once_more: bool,
+    trust: bool,
 ) -> None:
-    """Play what is missing of a RUN, failed episodes included."""
+    """Play what is missing of a RUN, failed episodes included.
+
+    A run may name programs as its players; they are imported and run only with --trust.
+    """
     from playpen.cast import Cast
     from playpen.runner import make_executor
     from playpen.store import Run
 
     opened = Run.open(run)
+    programs = _programs(opened)
+    if programs and not trust:
+        raise click.UsageError(
+            f"{opened.path / 'run.json'} names code to run: {', '.join(programs)}.  If you trust "
+            f"it: playpen resume {shlex.quote(run)} --trust"
+        )
     if repair:
         _repair(opened)
     with Cast(opened.config.players) as cast:
@@ -199,6 +210,15 @@ def resume(
             executor=None if executor is None else make_executor(executor),
             once_more=once_more,
         )
+
+
+def _programs(run: Run) -> list[str]:
+    """The players of a run that are code by its name, not a pack's own."""
+    return [
+        spec
+        for spec in dict.fromkeys(run.config.players.values())
+        if spec.startswith("program:") and spec.partition("?")[0] != "program:oracle"
+    ]
 
 
 def _repair(run: Run) -> None:
@@ -238,7 +258,7 @@ def _play_on(
     from playpen.cli.runs import show_scores
     from playpen.terminal.console import open_console
 
-    name = shlex.quote(str(run.path))
+    name = shlex.quote(str(run.path)) + " --trust" * bool(_programs(run))
     counts = play_with_bar(
         run,
         cast,
@@ -252,7 +272,7 @@ def _play_on(
         echo("Nothing was left to play.")
     show_scores(run, open_console())
     echo(f"Recorded in {run.path}")
-    echo(f"Read an episode with: playpen transcript {name} 1")
+    echo(f"Read an episode with: playpen transcript {shlex.quote(str(run.path))} 1")
     if counts.failed or counts.given_up:
         tell_failures(run)
     if counts.given_up:
