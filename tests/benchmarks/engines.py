@@ -96,7 +96,7 @@ from playpen.moves import Play
 from playpen.players.transformers_engine.engine import Engine
 from playpen.players.transformers_engine.request import Request
 from playpen.rollout import DEFAULT_CONCURRENCY
-from playpen.terminal.tables import plain_table
+from playpen.terminal.plain_table import PlainTable
 
 HERE = Path(__file__).parent
 REPOSITORY = HERE.parent.parent
@@ -766,7 +766,7 @@ def show_line(line: str) -> None:
 
 
 def right(first: str, *columns: str) -> Any:
-    table = plain_table(first)
+    table = PlainTable(first)
     for column in columns:
         table.add_column(column, justify="right")
     return table

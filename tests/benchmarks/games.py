@@ -8,7 +8,7 @@ from rich.console import Console
 
 from playpen import get_game, make_player, play, ready_instances
 from playpen.plugins import registry
-from playpen.terminal.tables import plain_table
+from playpen.terminal.plain_table import PlainTable
 
 BUDGET = 2.0
 """CPU seconds for each game."""
@@ -16,7 +16,7 @@ BUDGET = 2.0
 
 def main() -> None:
     """Print the table."""
-    table = plain_table("game")
+    table = PlainTable("game")
     for column in ("episodes", "% success", "mean score", "episodes/s", "replies/s"):
         table.add_column(column, justify="right")
     oracle = make_player("program:oracle")

@@ -34,7 +34,7 @@ from tests.smollm import fetch_smollm
 from playpen import get_game
 from playpen.players.transformers_engine.batch import Batch
 from playpen.referee import Referee
-from playpen.terminal.tables import plain_table
+from playpen.terminal.plain_table import PlainTable
 from playpen.training import TrainConfig, read_config, train
 from playpen_trainers import grpo
 from playpen_trainers.demo import imitate, make_base
@@ -203,8 +203,8 @@ def main(wanted: list[str]) -> None:
             settings.append(tiny(folder))
         if "smollm" in wanted:
             settings.append(smollm())
-        shares = plain_table("share of wall time")
-        speeds = plain_table("sampled tokens/s")
+        shares = PlainTable("share of wall time")
+        speeds = PlainTable("sampled tokens/s")
         for column in ("generation", "game logic", "optimisation", "rest", "wall s", "sampled"):
             shares.add_column(column, justify="right")
         for column in ("roll-outs", "TRL, single turn", "ratio"):

@@ -29,7 +29,7 @@ from playpen.episode import Episode
 from playpen.referee import Referee
 from playpen.runner import create_run, play_run
 from playpen.store import Run
-from playpen.terminal.tables import plain_table
+from playpen.terminal.plain_table import PlainTable
 from playpen_clembench.wordle.material import keywords
 
 HERE = Path(__file__).parent
@@ -135,7 +135,7 @@ def loop_rate(episodes: int = 20_000) -> float:
 def main() -> None:
     """Run everything and print the tables."""
     console = Console()
-    table = plain_table("game")
+    table = PlainTable("game")
     for column in ("replies", "Playpen/s", "clemcore/s", "ratio", "clemcore unrecorded/s"):
         table.add_column(column, justify="right")
     memory = Path("/dev/shm")

@@ -29,7 +29,7 @@ from tests.smollm import fetch_smollm
 from playpen import Ask, Game, Instance, Role, Success, play
 from playpen.instance import Experiment
 from playpen.players.hf import HuggingFaceOptions, HuggingFacePlayer
-from playpen.terminal.tables import plain_table
+from playpen.terminal.plain_table import PlainTable
 
 TURNS = 8
 INSTRUCTIONS = (
@@ -128,7 +128,7 @@ def main(wanted: list[str]) -> None:
     torch.set_num_threads(1)
     transformers.utils.logging.set_verbosity_error()
     transformers.utils.logging.disable_progress_bar()
-    table = plain_table("8 turns, tokens per CPU second")
+    table = PlainTable("8 turns, tokens per CPU second")
     for column in ("first prompts", "all read anew", "kept", "ratio", "ids read", "ids read, kept"):
         table.add_column(column, justify="right")
     for make in (tiny, smollm):

@@ -421,8 +421,8 @@ def watched(observe: Any) -> Iterator[None]:
         registry().manager.unregister(watcher)
 
 
-class Stop(Exception):
-    """What ends a training here."""
+class Stop(KeyboardInterrupt):
+    """What ends a training here, as Ctrl-C would: observers that fail end nothing."""
 
 
 @pytest.mark.parametrize(

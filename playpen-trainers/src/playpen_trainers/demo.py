@@ -27,7 +27,7 @@ from playpen.runner import create_run, play_run
 from playpen.store import Run
 from playpen.terminal.console import open_console
 from playpen.terminal.plain_table import PlainTable
-from playpen.terminal.tables import PlayProgress
+from playpen.terminal.tables import MISSING, PlayProgress
 from playpen.terminal.transcript import transcript
 from playpen.training import ConfigError, read_config, train
 from playpen_trainers.sign_test import compare
@@ -197,9 +197,11 @@ def _show(
 ) -> None:
     table = PlainTable("% success on unseen instances")
     table.add_numbers("self-play", *(f"{role} with oracle" for role in game.role_names()))
+    columns = max(len(seats) for seats in measured.values())
     for name, seats in measured.items():
         shares = [success(episodes) for episodes in seats.values()]
-        table.add_row(name, *(f"{100 * share:.1f} ± {100 * half:.1f}" for share, half in shares))
+        cells = [f"{100 * share:.1f} ± {100 * half:.1f}" for share, half in shares]
+        table.add_row(name, *cells, *[MISSING] * (columns - len(cells)))
     console.print(table)
     console.print(
         f"± is half of the 95 % interval; n = {len(measured[STAGES[0]]['both roles'])}; "
