@@ -15,6 +15,7 @@ from tests.core.made_runs import (
     MARKUP,
     episode,
     every_kind,
+    instance,
     logs,
     mixed,
     write_run,
@@ -293,7 +294,7 @@ def long_episode(number: int) -> Episode:
     one = next(iter(list(mixed(3))[number % 3 : number % 3 + 1]))
     rules = words("rules", 1900)
     one.instance_id = number
-    one.instance = f"{number:032x}"
+    one.instance = instance(number).hash
     one.events = [Ask("guesser", f"{rules} {words(('secret', number), 100)}")]
     for turn in range(10):
         reply = words((number, turn), 200)
