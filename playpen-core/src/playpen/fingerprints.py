@@ -74,11 +74,19 @@ def read_hash_list(path: Path) -> Iterator[Mark]:
         yield Mark(*parts)
 
 
-def trained_on_file(checkpoint: Path) -> Path | None:
-    """The list of what a checkpoint was trained on: in its directory, or up to three above."""
+def training_folder(checkpoint: Path) -> Path | None:
+    """Where the training that made a checkpoint left its files.
+
+    It is the directory itself, or up to three above, that holds ``trained_on.tsv``, or the
+    ``train.json`` of a version that wrote no such list; `None` if there is none.
+    """
     for folder in (checkpoint, *checkpoint.absolute().parents[:_PARENTS]):
-        if (folder / TRAINED_ON).is_file():
-            return folder / TRAINED_ON
-        if (folder / "train.json").is_file():  # the training of an earlier version
-            return None
+        if (folder / TRAINED_ON).is_file() or (folder / "train.json").is_file():
+            return folder
     return None
+
+
+def trained_on_file(checkpoint: Path) -> Path | None:
+    """The list of what a checkpoint was trained on, if its training has left one."""
+    folder = training_folder(checkpoint)
+    return folder / TRAINED_ON if folder and (folder / TRAINED_ON).is_file() else None

@@ -7,7 +7,7 @@ import gc
 import math
 import platform
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
 
@@ -303,19 +303,8 @@ def play_run(
             rules now than those that the run was begun with.
         KeyboardInterrupt: after the episodes that had ended were written; resume plays the rest.
     """
-    if cast is None:
-        with Cast(run.config.players) as cast:
-            return play_run(
-                run,
-                cast,
-                planned=planned,
-                finished=finished,
-                concurrency=concurrency,
-                max_tokens=max_tokens,
-                executor=executor,
-                once_more=once_more,
-            )
-    with EpisodeWriter(run) as writer:
+    seated = Cast(run.config.players) if cast is None else nullcontext(cast)
+    with seated as cast, EpisodeWriter(run) as writer:
         remaining = RemainingEpisodes(run, most_attempts=math.inf if once_more else MAX_ATTEMPTS)
         counts = _counts_so_far(run, remaining, max_tokens)
         to_play = 0 if counts.exhausted else remaining.count

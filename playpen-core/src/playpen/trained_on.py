@@ -8,7 +8,7 @@ from pathlib import Path
 import msgspec
 
 from playpen.errors import PlaypenError
-from playpen.fingerprints import mark_of, read_hash_list, trained_on_file
+from playpen.fingerprints import mark_of, read_hash_list, trained_on_file, training_folder
 from playpen.instance import Instance
 from playpen.player import parse_spec
 from playpen.plugins import get_game
@@ -94,6 +94,4 @@ def _trained_on(spec: str) -> frozenset[str] | None:
     if file is not None:
         return frozenset(part for mark in read_hash_list(file) for part in mark[1:3])
     checkpoint = (folder / "config.json").is_file() or (folder / "adapter_config.json").is_file()
-    above = [folder, *folder.absolute().parents[:3]]
-    trained = checkpoint and any((one / "train.json").is_file() for one in above)
-    return None if trained else frozenset()
+    return None if checkpoint and training_folder(folder) else frozenset()
