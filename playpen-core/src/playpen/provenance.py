@@ -116,10 +116,8 @@ def instance_sets(run: Run) -> dict[str, InstanceSet]:
     Raises:
         RunError: ``instances.jsonl`` is damaged.
     """
-    played: dict[str, list[Instance]] = {name: [] for name in run.config.assignments}
-    for instance in run.instances():
-        played.setdefault(instance.game, []).append(instance)
-    return {game: _instance_set(run, game, instances) for game, instances in sorted(played.items())}
+    by_game = run.instances_by_game()
+    return {game: _instance_set(run, game, by_game[game]) for game in sorted(by_game)}
 
 
 def _instance_set(run: Run, game: str, instances: Sequence[Instance]) -> InstanceSet:

@@ -259,6 +259,17 @@ class Run:
             )
         return instances
 
+    def instances_by_game(self) -> dict[str, list[Instance]]:
+        """What is played of each game that somebody plays, in order.
+
+        Raises:
+            RunError: the file is missing or a line is damaged.
+        """
+        by_game: dict[str, list[Instance]] = {game: [] for game in self.config.assignments}
+        for instance in self.instances():
+            by_game.setdefault(instance.game, []).append(instance)
+        return by_game
+
     def episodes(self, *, failed: bool = False) -> Iterator[Episode]:
         """The finished episodes in the order in which they ended.
 

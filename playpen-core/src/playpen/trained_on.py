@@ -55,12 +55,10 @@ def exposures(runs: Iterable[Run]) -> list[Exposure]:
         lists = {label: _trained_on(spec) for label, spec in run.config.players.items()}
         if all(known == frozenset() for known in lists.values()):
             continue
-        played: dict[str, list[Instance]] = {}
-        for instance in run.instances():
-            played.setdefault(instance.game, []).append(instance)
+        by_game = run.instances_by_game()
         for game, names in run.config.assignments.items():
             for label in dict.fromkeys(names.values()):
-                exposure = _exposure(label, game, played.get(game, []), lists.get(label))
+                exposure = _exposure(label, game, by_game[game], lists.get(label))
                 if exposure.trained_on != 0:
                     told.append(exposure)
     return told
